@@ -1,0 +1,176 @@
+"""Configuration: frozen dataclasses, readable without torch, strict about every key.
+
+A configuration file is YAML. Unknown keys and wrong types are errors that name the key and suggest the nearest one.
+Defaults are KOSMOS-1's (paper section 3.2 and appendix A); what the paper leaves open is marked so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+# Every class carries this for pydantic: unknown keys are errors, and text is not silently turned into numbers.
+STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """The Magneto decoder (Table 17)."""
+
+    __pydantic_config__ = STRICT
+
+    num_layers: int = 24
+    hidden_size: int = 2048
+    ffn_size: int = 8192
+    num_heads: int = 32
+    vocab_size: int = 64007
+    max_positions: int = 2048
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    activation_dropout: float = 0.0
+    sub_ln: bool = True
+    position: Literal["xpos", "sinusoidal"] = "xpos"
+    xpos_scale_base: int = 512
+    layer_norm_eps: float = 1e-5
+    # `torchscale`: default Linear init times gamma, biases too; `paper`: xavier normal with gain gamma.
+    init: Literal["torchscale", "paper"] = "torchscale"
+
+
+@dataclass(frozen=True)
+class VisionConfig:
+    """The vision tower: `clip` is transformers' CLIPVisionModel, `conv` a small convolutional tower."""
+
+    __pydantic_config__ = STRICT
+
+    kind: Literal["clip", "conv"] = "clip"
+    # A local folder or a hub id in transformers' CLIP format, or a folder of `kosmos train-vision`; None: random.
+    pretrained: str | None = None
+    trainable: Literal["last_layer", "all", "none"] = "last_layer"
+    image_size: int = 224
+    image_mean: tuple[float, ...] = (0.48145466, 0.4578275, 0.40821073)
+    image_std: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
+    hidden_size: int = 1024
+    # kind: clip
+    patch_size: int = 14
+    num_layers: int = 24
+    num_heads: int = 16
+    ffn_size: int = 4096
+    activation: Literal["quick_gelu", "gelu"] = "quick_gelu"
+    layer_norm_eps: float = 1e-5
+    # kind: conv; output channels of each stage, every stage halves the picture.
+    channels: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class ResamplerConfig:
+    """Image features [positions, C] to a fixed number of embeddings (paper 2.2; form from Kosmos-2's code)."""
+
+    __pydantic_config__ = STRICT
+
+    kind: Literal["cross_attention", "perceiver"] = "cross_attention"
+    num_latents: int = 64
+    num_heads: int = 32
+    attention_dropout: float = 0.1
+    num_layers: int = 6  # kind: perceiver
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The whole model. `vision: null` builds the language-only baseline."""
+
+    __pydantic_config__ = STRICT
+
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    vision: VisionConfig | None = field(default_factory=VisionConfig)
+    resampler: ResamplerConfig = field(default_factory=ResamplerConfig)
+    # Further modalities registered by `kosmos.modality.register_modality`, by name.
+    extra_modalities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """One corpus of a source: which reader, where, and its weight within the source."""
+
+    __pydantic_config__ = STRICT
+
+    reader: str
+    path: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """One source of the mixture (text, pairs, interleaved): its rows in every optimizer step.
+
+    `document_mask`: documents of one row do not see each other (pairs). `leading_start`: every document starts with
+    `<s>` (pairs, interleaved); otherwise only the row does (text: full-sentence packing).
+    """
+
+    __pydantic_config__ = STRICT
+
+    rows_per_step: int
+    micro_batch_rows: int
+    row_length: int
+    corpora: tuple[CorpusConfig, ...]
+    document_mask: bool = False
+    leading_start: bool = True
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The mixture: `sources` maps a source's name to its composition in each step."""
+
+    __pydantic_config__ = STRICT
+
+    sources: dict[str, SourceConfig] = field(default_factory=dict)
+    look_ahead: int = 16
+    max_bad_fraction: float = 0.01
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW with linear warm-up and linear decay to 0 at the last step (paper 3.2; eps and clip from Kosmos-2)."""
+
+    __pydantic_config__ = STRICT
+
+    lr: float = 2e-4
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: float = 1e-6
+    weight_decay: float = 0.01
+    warmup_steps: int = 375
+    clip_norm: float = 2.0
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training recipe: `kosmos train CONFIG --out DIR`."""
+
+    __pydantic_config__ = STRICT
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    # A SentencePiece model file (`kosmos tokenizer train`, or the family's).
+    tokenizer: str = ""
+    steps: int = 300_000
+    seed: int = 1
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    threads: int = 0  # CPU threads; 0: as many as there are cores
+    log_every: int = 10
+    checkpoint_every: int = 1000
+    keep_checkpoints: int = 2
+    random_vision: bool = False
+
+
+def replace(config: Any, **changes: Any) -> Any:
+    """`dataclasses.replace` with dotted keys: `replace(c, **{"decoder.num_layers": 2})`."""
+    direct = {key: value for key, value in changes.items() if "." not in key}
+    nested: dict[str, dict[str, Any]] = {}
+    for key, value in changes.items():
+        if "." in key:
+            head, tail = key.split(".", 1)
+            nested.setdefault(head, {})[tail] = value
+    for head, inner in nested.items():
+        direct[head] = replace(direct.get(head, getattr(config, head)), **inner)
+    return dataclasses.replace(config, **direct)
