@@ -1,0 +1,1 @@
+"""Evaluation: tasks run through the Engine, metrics, baselines, statistics, and the report."""
