@@ -1,0 +1,59 @@
+"""From an exception to one line on stderr and an exit code.
+
+0 done, 1 internal error, 2 usage or configuration, 3 data, 4 interrupted after saving, 5 disk full or damaged file.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+
+from kosmos.errors import KosmosError
+
+INTERNAL, INTERRUPTED, STORAGE = 1, 4, 5
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it was raised from."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def _operating_system_error(error: BaseException) -> str | None:
+    """What the operating system said, when that is what went wrong; safetensors (Rust) says it in its message only."""
+    for link in _chain(error):
+        if isinstance(link, OSError) and link.errno is not None:
+            where = f"{link.filename}: " if link.filename else ""
+            return f"{where}{link.strerror}"
+        if match := re.search(r"([A-Z][\w ,'-]+) \(os error \d+\)", str(link)):
+            return match.group(1)
+    return None
+
+
+def classify(error: BaseException) -> tuple[int, str]:
+    """The exit code and the one line for an exception."""
+    if isinstance(error, KosmosError):
+        return error.exit_code, str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, "interrupted"
+    if (reason := _operating_system_error(error)) is not None:
+        return STORAGE, f"reading or writing failed: {reason}"
+    if isinstance(error, MemoryError):
+        return INTERNAL, "out of memory; try smaller batches or a smaller model"
+    kind = type(error).__name__
+    return INTERNAL, f"internal error: {kind}: {error} (--debug shows where; please report it)"
+
+
+def report(error: BaseException, debug: bool) -> int:
+    """Print the line, with the traceback above it when asked, and return the exit code."""
+    code, message = classify(error)
+    if debug:
+        traceback.print_exception(error, file=sys.stderr)
+    print(f"kosmos: error: {' '.join(message.split())}", file=sys.stderr)
+    return code
