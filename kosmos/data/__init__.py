@@ -1,0 +1,1 @@
+"""Data: readers, packing, mixtures, and the picture book."""

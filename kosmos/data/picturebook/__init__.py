@@ -1,0 +1,1 @@
+"""The picture book: real drawings by several artists, and small generated worlds with exact labels."""
