@@ -97,9 +97,10 @@ def _dispatch(arguments: list[str]) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; never raises."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
+    end = given.index("--") if "--" in given else len(given)  # what follows `--` is text, not options
+    debug = "--debug" in given[:end]
     try:
-        code = _dispatch([argument for argument in given if argument != "--debug"])
+        code = _dispatch([argument for argument in given[:end] if argument != "--debug"] + given[end:])
         sys.stdout.flush()
         return code
     except SystemExit as stop:  # argparse after --help

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -18,6 +19,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **kwargs)
 
     def error(self, message: str) -> NoReturn:
+        if choice := re.search(r"invalid choice: '?([^' ]+)'? \(choose from (.*)\)", message):
+            message += nearest(choice.group(1), re.findall(r"[^', ]+", choice.group(2)))
         raise UsageError(f"{message}; see `{self.prog} --help`")
 
     # argparse's own overloads say the same for a namespace of any type.
