@@ -44,15 +44,10 @@ def _check_names(config: Any, arguments: Sequence[str]) -> None:
 
 
 def _one_line(framed: str) -> str:
-    """The first sentence of tyro's framed message: what stands between the first two rules."""
-    message: list[str] = []
-    for line in framed.splitlines():
-        if "──" in line or "---" in line:
-            if message:
-                break
-            continue
-        message.append(line.strip("│ \t"))
-    return " ".join(word for word in message if word) or "the configuration on the command line could not be read"
+    """The message in tyro's frame: title, rule, message, rule, advice."""
+    blocks = re.split(r"^.*(?:──|---).*$", framed, flags=re.MULTILINE)
+    message = " ".join(blocks[1 if len(blocks) > 1 else 0].replace("│", " ").split())
+    return message or "the configuration on the command line could not be read"
 
 
 def _registry() -> tyro.constructors.ConstructorRegistry:
