@@ -1,0 +1,99 @@
+"""What is on disk is whole or absent: atomic writes, and manifests that prove a folder undamaged."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from kosmos.errors import StorageError
+
+MANIFEST = "MANIFEST.sha256"
+
+
+def write_atomic(path: str | Path, data: bytes) -> None:
+    """Write `data` to `path` so that a reader sees the old file or the new one, never a part.
+
+    The folder must exist. Raises StorageError when the disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files that only their owner reads; give them what `open` would have given.
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise StorageError(
+            f"{path}: cannot write: {error.strerror or error}; free some space or choose another folder"
+        ) from error
+
+
+def make_folder(path: str | Path) -> Path:
+    """Create a folder and its parents. Raises StorageError when that cannot be done."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot create the folder: {error.strerror or error}") from error
+    return path
+
+
+def file_sha256(path: str | Path) -> str:
+    """sha256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(folder: str | Path) -> Path:
+    """List every file below `folder` with its sha256 in MANIFEST.sha256 (the form `sha256sum -c` reads)."""
+    folder = Path(folder)
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
+    try:
+        lines = "".join(f"{file_sha256(p)}  {p.relative_to(folder).as_posix()}\n" for p in files)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot read back what was written: {error.strerror or error}") from error
+    write_atomic(folder / MANIFEST, lines.encode())
+    return folder / MANIFEST
+
+
+def check_manifest(folder: str | Path, under: str = "") -> None:
+    """Check the files of `folder` against its MANIFEST.sha256; `under` limits it to one sub-folder, as "weights".
+
+    Raises StorageError that names the first file that is missing or changed, or the manifest itself.
+    """
+    folder = Path(folder)
+    manifest = folder / MANIFEST
+    try:
+        lines = manifest.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(f"{manifest}: cannot be read, so the folder is not known to be whole") from error
+    checked = 0
+    for line in lines:
+        digest, separator, name = line.partition("  ")
+        if not separator or len(digest) != 64:
+            raise StorageError(f"{manifest}: damaged line {line[:80]!r}")
+        if under and not name.startswith(f"{under}/"):
+            continue
+        checked += 1
+        try:
+            actual = file_sha256(folder / name)
+        except OSError as error:
+            raise StorageError(f"{folder / name}: {error.strerror or error}; the manifest lists it") from error
+        if actual != digest:
+            raise StorageError(f"{folder / name}: damaged: its sha256 is not the one in {MANIFEST}")
+    if not checked:
+        raise StorageError(f"{manifest}: lists no file" + (f" under {under}/" if under else ""))
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
