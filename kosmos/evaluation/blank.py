@@ -1,0 +1,28 @@
+"""The blank-image control: the same question with every picture replaced by a uniform grey of its size.
+
+What a model still scores then, it scores without looking.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kosmos.document import Document, Image, Segment
+from kosmos.images import decode_image
+
+MID_GREY = 128
+
+
+def blank_images(document: Document) -> Document:
+    """The same Document with every image replaced by mid-grey of the same height and width."""
+    return Document(*(_blank(segment) for segment in document))
+
+
+def _blank(segment: Segment) -> Segment:
+    if not isinstance(segment, Image):
+        return segment
+    if isinstance(segment.source, np.ndarray):
+        height, width = segment.source.shape[:2]
+    else:
+        width, height = decode_image(segment).size
+    return Image(np.full((height, width, 3), MID_GREY, dtype=np.uint8))
