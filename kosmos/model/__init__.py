@@ -1,0 +1,1 @@
+"""The model: decoder, positions, vision tower, resampler, and what joins them."""
