@@ -1,15 +1,21 @@
-"""Configuration files: YAML in and out."""
+"""Configuration files: YAML in and out, and strictly checked dataclasses made from it."""
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import json
+import types
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from pydantic import TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from kosmos.errors import ConfigError
+from kosmos.errors import ConfigError, nearest
+
+_Config = TypeVar("_Config")
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -36,3 +42,44 @@ def dump_yaml(data: dict[str, Any]) -> bytes:
     out = io.BytesIO()
     yaml.dump(data, out)
     return out.getvalue()
+
+
+def parse_config(kind: type[_Config], data: dict[str, Any], where: str) -> _Config:
+    """Make a configuration dataclass of plain data; what is left out keeps its default.
+
+    Raises ConfigError that lists every unknown key (with the nearest known one) and every wrong value, in one line.
+    """
+    try:
+        # As JSON, so that YAML's lists may become tuples although every other type is strict.
+        return TypeAdapter(kind).validate_json(json.dumps(data, default=str))
+    except ValidationError as error:
+        raise ConfigError(f"{where}: " + "; ".join(_explain(kind, entry) for entry in error.errors())) from None
+
+
+def plain_config(config: Any) -> dict[str, Any]:
+    """The plain data of a configuration dataclass, as `parse_config` takes it."""
+    data: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, mode="json")
+    return data
+
+
+def _explain(kind: Any, entry: Any) -> str:
+    path = entry["loc"]
+    name = ".".join(map(str, path))
+    if entry["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"unknown key '{name}'{nearest(str(path[-1]), _fields(kind, path[:-1]))}"
+    if entry["type"] in ("missing", "missing_argument"):
+        return f"missing key '{name}'"
+    message = entry["msg"].removeprefix("Input should be ").replace("a valid ", "a ")
+    return f"{name} must be {message}, not {json.dumps(entry['input'], default=str)[:60]}"
+
+
+def _fields(kind: Any, path: tuple[Any, ...]) -> list[str]:
+    """The known keys at a place inside the configuration class `kind`."""
+    for step in path:
+        if dataclasses.is_dataclass(kind):
+            kind = get_type_hints(kind).get(str(step))
+        elif get_args(kind):  # dict[str, X] or tuple[X, ...]
+            kind = get_args(kind)[1 if get_origin(kind) is dict else 0]
+        if isinstance(kind, types.UnionType):
+            kind = next(member for member in get_args(kind) if member is not type(None))
+    return [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
