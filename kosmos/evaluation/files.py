@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-from kosmos.errors import DataError, StorageError
+from kosmos.errors import DataError
+from kosmos.storage import make_folder, write_atomic
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to a neighbouring file, sync it, and rename it into place. Raises StorageError."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise StorageError(
-            f"{path}: cannot write: {error.strerror or error}; free some space, then start again"
-        ) from error
+    """Write `text` as UTF-8; the folder is made when missing. Raises StorageError."""
+    make_folder(path.parent)
+    write_atomic(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
