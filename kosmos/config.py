@@ -86,6 +86,8 @@ class ModelConfig:
     resampler: ResamplerConfig = field(default_factory=ResamplerConfig)
     # Further modalities registered by `kosmos.modality.register_modality`, by name.
     extra_modalities: tuple[str, ...] = ()
+    # The precision it was trained in; the trainer records it.
+    trained_precision: Literal["fp32", "bf16"] | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ class SourceConfig:
     corpora: tuple[CorpusConfig, ...]
     document_mask: bool = False
     leading_start: bool = True
+    # What the corpora's weights share out: tokens (Table 20, image slots count), or documents.
+    weigh_by: Literal["tokens", "documents"] = "tokens"
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,8 @@ class DataConfig:
     sources: dict[str, SourceConfig] = field(default_factory=dict)
     look_ahead: int = 16
     max_bad_fraction: float = 0.01
+    # 0: batches are made between the steps; 1: by a process of their own, ahead of the steps.
+    workers: Literal[0, 1] = 0
 
 
 @dataclass(frozen=True)
@@ -156,6 +162,7 @@ class TrainConfig:
     steps: int = 300_000
     seed: int = 1
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: the GPU where there is one
     threads: int = 0  # CPU threads; 0: as many as there are cores
     log_every: int = 10
     checkpoint_every: int = 1000

@@ -1,0 +1,224 @@
+"""Lanes: each makes one row of every step from its own share of the records.
+
+Lane l of L reads positions l, l + L, l + 2L, ... of every corpus. Its state names the documents it holds by address
+and offset, so it is small, and a lane restored from it goes on with the same rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kosmos.batch import Sequence
+from kosmos.config import SourceConfig
+from kosmos.data.corpora import Corpus
+from kosmos.data.health import Health
+from kosmos.data.mixture import Mixture
+from kosmos.data.packing import Breaks, Units, cut_document, join, split_units, take, with_start
+from kosmos.data.permutation import seed_of
+from kosmos.data.readers import BadRecord
+from kosmos.errors import DataError
+
+
+@dataclass(frozen=True)
+class LaneSettings:
+    """What the lanes of one source share."""
+
+    config: SourceConfig
+    corpora: list[Corpus]
+    breaks: Breaks
+    health: Health
+    start_id: int
+    look_ahead: int
+    seed: int
+
+
+class Lane:
+    """Base: the records of a lane in order, mixed over the corpora, without the bad ones."""
+
+    def __init__(self, number: int, settings: LaneSettings) -> None:
+        config = settings.config
+        self._number = number
+        self._count = config.rows_per_step
+        self._settings = settings
+        self._weigh_tokens = config.weigh_by == "tokens"
+        weights = [entry.weight for entry in config.corpora]
+        scale = config.row_length if self._weigh_tokens else 1
+        self._mixture = Mixture(weights, seed_of(settings.seed, number), scale)
+        self._turns = [0] * len(weights)
+
+    def next_row(self) -> Sequence:
+        """The next packed row, at most `row_length` tokens."""
+        raise NotImplementedError
+
+    def state(self) -> dict[str, Any]:
+        return {"turns": list(self._turns), "spent": list(self._mixture.spent)}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self._turns = list(state["turns"])
+        self._mixture.spent = list(state["spent"])
+
+    def _fetch(self, corpus: int, turn: int) -> Sequence | BadRecord:
+        return self._settings.corpora[corpus].fetch(self._number + turn * self._count)
+
+    def _refetch(self, corpus: int, turn: int) -> Sequence:
+        """A record that was good when the state was saved."""
+        sequence = self._fetch(corpus, turn)
+        if isinstance(sequence, BadRecord):
+            raise DataError(f"{sequence.where}: readable when the checkpoint was made, now {sequence.why}")
+        return sequence
+
+    def _next(self) -> tuple[int, int, Sequence]:
+        """(corpus, turn, document) of the next record that can be read."""
+        while True:
+            corpus = self._mixture.choose()
+            turn = self._turns[corpus]
+            self._turns[corpus] += 1
+            sequence = self._fetch(corpus, turn)
+            if not isinstance(sequence, BadRecord):
+                self._mixture.spend(corpus, len(sequence) if self._weigh_tokens else 1)
+                return corpus, turn, sequence
+            if not self._weigh_tokens:
+                self._mixture.spend(corpus, 1)
+            self._settings.health.found_bad(sequence)
+
+
+class FullSentenceLane(Lane):
+    """Text rows: `<s>`, then whole lines of documents that follow each other, each closed by `</s>`."""
+
+    def __init__(self, number: int, settings: LaneSettings) -> None:
+        super().__init__(number, settings)
+        self._room = settings.config.row_length - 1
+        self._current: tuple[int, int] | None = None
+        self._document: Sequence | None = None
+        self._units: Units | None = None
+        self._offset = 0
+
+    def next_row(self) -> Sequence:
+        pieces: list[Sequence] = []
+        room = self._room
+        while room > 0:
+            if self._document is None:
+                self._open_next()
+            assert self._document is not None and self._units is not None
+            length = self._take(room)
+            if length == 0:
+                break
+            pieces.append(take(self._document, self._offset, self._offset + length))
+            room -= length
+            self._offset += length
+            if self._offset == len(self._document):
+                self._current = self._document = self._units = None
+        return with_start(join(pieces, separate=False), self._settings.start_id)
+
+    def _take(self, room: int) -> int:
+        """How many tokens of the current document go into what is left of the row."""
+        assert self._units is not None
+        index = int(self._units.ends.searchsorted(self._offset, side="right"))
+        length = int(self._units.ends[index]) - self._offset
+        if length <= room:
+            return length
+        # Only what cannot fit any row is cut at a token, and then the row is filled.
+        if bool(self._units.loose[index]) and length > self._room:
+            self._settings.health.note("sentence cut at a token")
+            return room
+        return 0
+
+    def _open_next(self) -> None:
+        while True:
+            corpus, turn, sequence = self._next()
+            units = split_units(sequence, self._room, self._settings.breaks)
+            if units is None or len(sequence) == 0:
+                self._settings.health.found_bad(self._too_long(corpus, turn))
+                continue
+            self._settings.health.good()
+            self._current, self._document, self._units, self._offset = (corpus, turn), sequence, units, 0
+            return
+
+    def _too_long(self, corpus: int, turn: int) -> BadRecord:
+        _, shard, record = self._settings.corpora[corpus].address(self._number + turn * self._count)
+        return BadRecord(f"{shard} record {record}", "an image longer than a row")
+
+    def state(self) -> dict[str, Any]:
+        held = None if self._current is None else [*self._current, self._offset]
+        return super().state() | {"held": held}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        super().load_state(state)
+        self._current = self._document = self._units = None
+        self._offset = 0
+        if state["held"] is not None:
+            corpus, turn, self._offset = state["held"]
+            self._current = (corpus, turn)
+            self._document = self._refetch(corpus, turn)
+            self._units = split_units(self._document, self._room, self._settings.breaks)
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A document, or one part of a long one, that waits for a row."""
+
+    corpus: int
+    turn: int
+    part: int
+    sequence: Sequence
+
+
+class DocumentLane(Lane):
+    """Rows of whole documents that each start with `<s>`, several to a row.
+
+    The oldest pending document always goes in, so none waits for ever; then the longest of `look_ahead` pending ones
+    that still fits, until none does.
+    """
+
+    def __init__(self, number: int, settings: LaneSettings) -> None:
+        super().__init__(number, settings)
+        self._pending: list[Pending] = []
+
+    def next_row(self) -> Sequence:
+        config = self._settings.config
+        self._fill()
+        chosen = [self._pending.pop(0).sequence]
+        room = config.row_length - len(chosen[0])
+        while True:
+            self._fill()
+            fitting = [index for index, item in enumerate(self._pending) if len(item.sequence) <= room]
+            if not fitting:
+                return join(chosen, separate=config.document_mask)
+            # max returns the first, that is the oldest, of several of one length.
+            best = max(fitting, key=lambda index: len(self._pending[index].sequence))
+            chosen.append(self._pending.pop(best).sequence)
+            room -= len(chosen[-1])
+
+    def _fill(self) -> None:
+        while len(self._pending) < max(1, self._settings.look_ahead):
+            corpus, turn, sequence = self._next()
+            parts = self._parts(sequence)
+            if parts is None:
+                _, shard, record = self._settings.corpora[corpus].address(self._number + turn * self._count)
+                detail = f"{len(sequence)} tokens, rows have {self._settings.config.row_length}"
+                self._settings.health.found_bad(BadRecord(f"{shard} record {record}", "longer than a row", detail))
+                continue
+            self._settings.health.good()
+            if len(parts) > 1:
+                self._settings.health.note("document cut between rows")
+            self._pending += [Pending(corpus, turn, number, part) for number, part in enumerate(parts)]
+
+    def _parts(self, sequence: Sequence) -> list[Sequence] | None:
+        """The document as it goes into rows; None when it cannot. A masked document means nothing in parts."""
+        config = self._settings.config
+        if config.document_mask and len(sequence) > config.row_length:
+            return None
+        return cut_document(sequence, config.row_length, self._settings.start_id, self._settings.breaks)
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | {"pending": [[item.corpus, item.turn, item.part] for item in self._pending]}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        super().load_state(state)
+        self._pending = []
+        for corpus, turn, part in state["pending"]:
+            parts = self._parts(self._refetch(corpus, turn))
+            if parts is None or part >= len(parts):
+                raise DataError(f"{self._settings.corpora[corpus].name}: a record changed since the checkpoint was made")
+            self._pending.append(Pending(corpus, turn, part, parts[part]))

@@ -1,0 +1,91 @@
+"""metrics.jsonl: one line a step. Everything but `timing` is the same in every run of the same recipe."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from kosmos.data.stream import SourceCounts, Step
+from kosmos.errors import StorageError
+from kosmos.storage import write_atomic
+from kosmos.training.step import StepResult
+
+
+def step_record(result: StepResult, step: Step, seconds: float, data_wait: float) -> dict[str, Any]:
+    """The line of one step. `seconds` is the step's wall time with the wait for data, `data_wait` that wait."""
+    sources = {
+        name: {"loss": result.source_loss.get(name), **asdict(counts)} for name, counts in step.counts.items()
+    }
+    totals = _totals(step.counts)
+    return {
+        "step": step.number,
+        "lr": result.lr,
+        "loss": result.loss,
+        "grad_norm": result.grad_norm,
+        "sources": sources,
+        "timing": {
+            "seconds": round(seconds, 6),
+            "data_wait": round(data_wait, 6),
+            "tokens_per_second": round(totals.tokens / seconds, 3),
+            "images_per_second": round(totals.images / seconds, 3),
+        },
+    }
+
+
+def _totals(counts: dict[str, SourceCounts]) -> SourceCounts:
+    return SourceCounts(tokens=sum(c.tokens for c in counts.values()), images=sum(c.images for c in counts.values()))
+
+
+class LineLog:
+    """A file of JSON lines that carry a `step`; a resumed run cuts it back to its checkpoint's step."""
+
+    def __init__(self, path: Path, last_step: int) -> None:
+        self._path = path
+        try:
+            if path.exists():
+                _truncate(path, last_step)
+            self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115  closed by __exit__
+        except OSError as error:
+            raise StorageError(f"{path}: cannot write: {error.strerror or error}") from error
+
+    def __enter__(self) -> LineLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append one line and hand it to the system. Raises StorageError when the disk refuses."""
+        try:
+            self._file.write(json.dumps(record) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise StorageError(f"{self._path}: cannot write: {error.strerror or error}; free some space") from error
+
+    def sync(self) -> None:
+        """Make sure that what was written survives a crash of the machine."""
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise StorageError(f"{self._path}: cannot write: {error.strerror or error}; free some space") from error
+
+
+def _truncate(path: Path, last_step: int) -> None:
+    """Keep the lines of steps up to `last_step`; a line that a crash cut short goes too."""
+    kept: list[bytes] = []
+    lines = path.read_bytes().splitlines(keepends=True)
+    for line in lines:
+        try:
+            step = json.loads(line)["step"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        if line.endswith(b"\n") and step <= last_step:
+            kept.append(line)
+    if len(kept) < len(lines):
+        write_atomic(path, b"".join(kept))

@@ -1,0 +1,78 @@
+"""AdamW with the paper's schedule (section 3.2): linear warm-up, then linear decay to 0 at the last step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from kosmos.config import OptimizerConfig
+from kosmos.errors import ConfigError, StorageError
+
+
+def learning_rate(step: int, config: OptimizerConfig, total_steps: int) -> float:
+    """The rate of step t = 1 .. total_steps: lr * t / warmup, then linear to exactly 0 at the last step."""
+    if step <= config.warmup_steps:
+        return config.lr * step / config.warmup_steps
+    if step >= total_steps:
+        return 0.0
+    return config.lr * (total_steps - step) / (total_steps - config.warmup_steps)
+
+
+def named_trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters to train by name, in the model's order; a tied one once."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+class Optimizer:
+    """AdamW over all trainable parameters; the decay is decoupled and spares none (as in the family's code)."""
+
+    def __init__(self, model: nn.Module, config: OptimizerConfig, total_steps: int) -> None:
+        if config.warmup_steps >= total_steps > 1:
+            raise ConfigError(
+                f"optimizer.warmup_steps {config.warmup_steps} must be below steps {total_steps}, "
+                "or the learning rate never decays"
+            )
+        self._config = config
+        self._total_steps = total_steps
+        self._parameters = named_trainable(model)
+        if not self._parameters:
+            raise ConfigError("the model has no trainable parameter")
+        self._adamw = torch.optim.AdamW(
+            list(self._parameters.values()),
+            lr=config.lr,
+            betas=config.betas,
+            eps=config.eps,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+
+    def clip(self) -> Tensor:
+        """Scale gradients to a global norm of at most `clip_norm`; returns the norm before."""
+        return nn.utils.clip_grad_norm_(list(self._parameters.values()), self._config.clip_norm)
+
+    def step(self, step: int) -> float:
+        """Apply the gradients of step t and drop them; returns the learning rate used."""
+        rate = learning_rate(step, self._config, self._total_steps)
+        for group in self._adamw.param_groups:
+            group["lr"] = rate
+        self._adamw.step()
+        self._adamw.zero_grad(set_to_none=True)
+        return rate
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Moments by parameter name: `NAME.exp_avg`, `NAME.exp_avg_sq`, `NAME.step`."""
+        return {
+            f"{name}.{key}": value
+            for name, parameter in self._parameters.items()
+            for key, value in self._adamw.state[parameter].items()
+        }
+
+    def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Take over what `state_tensors` gave. Raises StorageError when it belongs to other parameters."""
+        self._adamw.state.clear()
+        for full_name, tensor in tensors.items():
+            name, _, key = full_name.rpartition(".")
+            parameter = self._parameters.get(name)
+            if parameter is None or (key != "step" and tensor.shape != parameter.shape):
+                raise StorageError(f"the optimizer's state does not fit the model: {full_name}")
+            self._adamw.state[parameter][key] = tensor.to(parameter.device)

@@ -1,0 +1,115 @@
+"""Progress: a bar with the time left on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any, Protocol
+
+
+class Progress(Protocol):
+    """Shows a run's progress; used as a context manager."""
+
+    def __enter__(self) -> Progress: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def step(self, record: dict[str, Any]) -> None: ...
+
+    def say(self, message: str) -> None: ...
+
+
+def open_progress(total_steps: int, done: int, log_every: int, quiet: bool) -> Progress:
+    """The form that fits standard error."""
+    if quiet:
+        return Silent()
+    if sys.stderr.isatty():
+        return Bar(total_steps, done)
+    return Lines(total_steps, done, log_every)
+
+
+class Silent:
+    """Shows nothing."""
+
+    def __enter__(self) -> Silent:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def step(self, record: dict[str, Any]) -> None:
+        return None
+
+    def say(self, message: str) -> None:
+        return None
+
+
+class Lines(Silent):
+    """A line every `log_every` steps."""
+
+    def __init__(self, total_steps: int, done: int, log_every: int) -> None:
+        self._total = total_steps
+        self._done = done
+        self._every = max(1, log_every)
+        self._begin = time.monotonic()
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def step(self, record: dict[str, Any]) -> None:
+        step = record["step"]
+        if step % self._every and step != self._total:
+            return
+        pace = (time.monotonic() - self._begin) / max(1, step - self._done)
+        self.say(f"step {step}/{self._total}  {summary(record)}  {clock((self._total - step) * pace)} left")
+
+    def say(self, message: str) -> None:
+        print(message, file=sys.stderr, flush=True)
+
+
+class Bar(Silent):
+    """A bar on a terminal."""
+
+    def __init__(self, total_steps: int, done: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+        # The smoothed pace of many steps: a save or a slow batch does not make the estimate jump.
+        self._bar = RichProgress(*columns, console=Console(stderr=True), speed_estimate_period=60)
+        self._task = self._bar.add_task("", total=total_steps, completed=done)
+
+    def __enter__(self) -> Bar:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def step(self, record: dict[str, Any]) -> None:
+        self._bar.update(self._task, completed=record["step"], description=summary(record))
+
+    def say(self, message: str) -> None:
+        self._bar.console.print(message, markup=False, highlight=False)
+
+
+def summary(record: dict[str, Any]) -> str:
+    """Loss, learning rate and speed of a step's record."""
+    per_source = " ".join(f"{name} {s['loss']:.3f}" for name, s in record["sources"].items() if s["loss"] is not None)
+    speed = record["timing"]["tokens_per_second"]
+    return f"loss {record['loss']:.4f} ({per_source})  lr {record['lr']:.2e}  {speed:,.0f} tokens/s"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as 1:02:03 or 2:03."""
+    whole = round(max(0.0, seconds))
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
