@@ -61,7 +61,7 @@ class ConvTower(nn.Module):
         self.features = nn.Sequential(*(ConvBlock(inputs, outputs, 2) for inputs, outputs in pairwise(widths)))
         self.last_layer = ConvBlock(config.channels[-1], config.hidden_size, 1)
         self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.to(memory_format=torch.channels_last)
+        self.materialize()
 
     def trainable_when_frozen(self) -> list[nn.Module]:
         """What `trainable: last_layer` leaves trainable."""
@@ -70,6 +70,10 @@ class ConvTower(nn.Module):
     def train(self, mode: bool = True) -> ConvTower:
         super().train(mode and self.trainable == "all")
         return self
+
+    def materialize(self) -> None:
+        """Lay the weights out as the convolutions like them; tensors read from a file are not."""
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Normalised pixels [N, 3, S, S] -> features [N, P, C], P = (S / 2^stages)^2."""

@@ -19,12 +19,11 @@ _SINUSOIDAL_OFFSET = 2
 
 @dataclass(frozen=True)
 class Rotation:
-    """Scaled cosines and sines [B or 1, 1, T, d/2] in fp32, one for each interleaved pair of a head."""
+    """One complex factor per interleaved pair of a head, complex64 [B or 1, 1, T, d/2]: its angle turns the pair,
+    its size scales it."""
 
-    query_cos: Tensor
-    query_sin: Tensor
-    key_cos: Tensor
-    key_sin: Tensor
+    queries: Tensor
+    keys: Tensor
 
 
 def xpos(positions: Tensor, head_dim: int, scale_base: int, centre: int) -> Rotation:
@@ -39,15 +38,16 @@ def xpos(positions: Tensor, head_dim: int, scale_base: int, centre: int) -> Rota
     angles = positions[:, None, :, None].float() * inverse_frequency
     exponent = (positions - centre)[:, None, :, None].float() / scale_base
     scale = zeta**exponent
-    cos, sin = angles.cos(), angles.sin()
-    return Rotation(cos * scale, sin * scale, cos / scale, sin / scale)
+    return Rotation(torch.polar(scale, angles), torch.polar(1 / scale, angles))
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each interleaved pair (2i, 2i+1) of x [B, H, T, d]; computed in fp32, returned in x's type."""
-    even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
-    turned = torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1)
-    return turned.flatten(-2).to(x.dtype)
+def rotate(x: Tensor, factors: Tensor) -> Tensor:
+    """Multiply the pairs (2i, 2i+1) of x [B, H, T, d], as complex numbers, by `factors`; in fp32, returned as x's type.
+
+    One complex product is several times faster on a CPU than the same four real ones written out.
+    """
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * factors).flatten(-2).to(x.dtype)
 
 
 def sinusoidal(positions: Tensor, hidden_size: int) -> Tensor:

@@ -77,7 +77,8 @@ class ClipTower(nn.Module):
         """Give the one buffer that no file stores its values, after building on the meta device."""
         embeddings = self.embeddings
         device = embeddings.class_embedding.device
-        embeddings.position_ids = torch.arange(embeddings.num_positions, device=device).expand((1, -1))
+        positions = torch.arange(embeddings.num_positions, device=device).expand((1, -1))
+        embeddings.register_buffer("position_ids", positions, persistent=False)
 
 
 def freeze(tower: nn.Module, trainable: str, last_layer: list[nn.Module]) -> None:
@@ -90,8 +91,9 @@ def freeze(tower: nn.Module, trainable: str, last_layer: list[nn.Module]) -> Non
 
 
 def _clip_config(config: VisionConfig) -> CLIPVisionConfig:
-    fields = {theirs: getattr(config, ours) for ours, theirs in _CLIP_FIELDS.items()}
-    return CLIPVisionConfig(**fields, hidden_act=config.activation, attention_dropout=0.0, attn_implementation="sdpa")
+    fields: dict[str, Any] = {theirs: getattr(config, ours) for ours, theirs in _CLIP_FIELDS.items()}
+    fields["attn_implementation"] = "sdpa"
+    return CLIPVisionConfig(**fields, hidden_act=config.activation, attention_dropout=0.0)
 
 
 def check_random_vision(config: VisionConfig, random_vision: bool) -> None:

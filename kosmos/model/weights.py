@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from kosmos.config import ModelConfig
 from kosmos.config_files import dump_yaml, read_yaml
 from kosmos.errors import ConfigError, DataError, StorageError, UsageError
+from kosmos.model.conv_tower import ConvTower
 from kosmos.model.encoders import build_encoder
 from kosmos.model.vision import ClipTower
 
@@ -144,5 +145,5 @@ def assign(model: Kosmos, tensors: dict[str, Tensor], folder: Path) -> None:
             )
     model.load_state_dict(tensors, assign=True)
     for module in model.modules():
-        if isinstance(module, ClipTower):
+        if isinstance(module, ClipTower | ConvTower):
             module.materialize()
