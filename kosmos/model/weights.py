@@ -5,7 +5,6 @@ The tied matrix is stored once, as the embedding. The format's version stands in
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -14,13 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from kosmos.config import ModelConfig
-from kosmos.config_files import dump_yaml, read_yaml
+from kosmos.config_files import load_config, save_config
 from kosmos.errors import ConfigError, DataError, StorageError, UsageError
 from kosmos.model.conv_tower import ConvTower
 from kosmos.model.encoders import build_encoder
@@ -45,8 +43,7 @@ def save(model: nn.Module, config: ModelConfig, folder: Path, processor: Saveabl
     def fill(temporary: Path) -> None:
         if processor is not None:
             processor.save(temporary)
-        data = TypeAdapter(ModelConfig).dump_python(config, mode="json")
-        (temporary / CONFIG_FILE).write_bytes(dump_yaml(data))
+        save_config(config, temporary / CONFIG_FILE)
         save_tensors(dict(model.state_dict()), temporary / WEIGHTS_FILE)
 
     write_folder(folder, fill)
@@ -83,14 +80,7 @@ def read_config(folder: Path) -> ModelConfig:
     file = folder / CONFIG_FILE
     if not file.is_file():
         raise DataError(f"{folder}: not a saved model: {CONFIG_FILE} is missing")
-    data = read_yaml(file)
-    try:
-        # As JSON, so that YAML's lists may become tuples although every other type is strict.
-        return TypeAdapter(ModelConfig).validate_json(json.dumps(data))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{file}: {where}: {first['msg']}") from error
+    return load_config(file, ModelConfig)
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
