@@ -1,32 +1,110 @@
-"""Configuration files: YAML in and out, and strictly checked dataclasses made from it."""
+"""Configuration files: YAML (1.2, so that `2e-4` is a number) to dataclasses and back, strict about every key.
+
+Order: preset < file < overrides. A model's mapping may start from a preset: `model: {preset: picturebook, ...}`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import io
 import json
-import types
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from kosmos.config import ModelConfig
+from kosmos.config_checks import problems
+from kosmos.config_errors import describe_error
 from kosmos.errors import ConfigError, nearest
+from kosmos.storage import write_atomic
 
-_Config = TypeVar("_Config")
+T = TypeVar("T")
+
+PRESETS = Path(__file__).parent / "configs"
+
+
+def load_config(path: str | Path, type_: type[T], overrides: Iterable[str] | Mapping[str, Any] = ()) -> T:
+    """Read a YAML file as the dataclass `type_`, with overrides "optimizer.lr=1e-4" (or a mapping) on top.
+
+    Raises ConfigError that lists every unknown key, wrong type and contradiction, one line each.
+    """
+    return config_from_mapping(read_yaml(path), type_, where=str(path), overrides=overrides)
+
+
+def config_from_mapping(
+    data: Mapping[str, Any],
+    type_: type[T],
+    where: str = "configuration",
+    overrides: Iterable[str] | Mapping[str, Any] = (),
+) -> T:
+    """Plain data as the dataclass `type_`; `where` names its origin in messages. Raises ConfigError."""
+    given = dict(overrides) if isinstance(overrides, Mapping) else dict(_parse_override(pair) for pair in overrides)
+    merged: dict[str, Any] = _plain(data)
+    for key, value in given.items():
+        if key.split(".")[-1] == "preset":
+            _set(merged, key, value)
+    merged = _expand_presets(merged, type_, where)
+    for key, value in given.items():
+        if key.split(".")[-1] != "preset":
+            _set(merged, key, value)
+
+    def line(key: str, message: str) -> str:
+        origin = "command line" if any(key == k or key.startswith(f"{k}.") for k in given) else where
+        return f"{origin}: {key}: {message}" if key else f"{origin}: {message}"
+
+    try:
+        # JSON mode is strict about types and still takes a list for a tuple and 1 for 1.0.
+        config: T = TypeAdapter(type_).validate_json(json.dumps(merged, default=str))
+    except ValidationError as error:
+        found = [describe_error(dict(item), type_) for item in error.errors(include_url=False)]
+        raise ConfigError("\n".join(line(key, message) for key, message in found)) from error
+    contradictions = problems(config)
+    if contradictions:
+        raise ConfigError("\n".join(line(key, message) for key, message in contradictions))
+    return config
+
+
+def config_to_mapping(config: Any) -> dict[str, Any]:
+    """A configuration as plain data (dicts, lists, scalars), every key present."""
+    return dict(_plain(dataclasses.asdict(config)))
+
+
+def save_config(config: Any, path: str | Path) -> None:
+    """Write a configuration as YAML with every key present; `load_config` gives an equal one back."""
+    write_atomic(path, dump_yaml(config_to_mapping(config)))
+
+
+def preset_mapping(name: str) -> dict[str, Any]:
+    """The mapping of a packaged model preset, itself expanded. Raises ConfigError for an unknown name."""
+    path = PRESETS / f"{name}.yaml"
+    known = preset_names()
+    if name not in known:
+        raise ConfigError(f"no preset '{name}'{nearest(str(name), known)}; there are: {', '.join(known)}")
+    return dict(_expand_model(read_yaml(path), str(path)))
+
+
+def preset_names() -> list[str]:
+    """Names of the packaged model presets, sorted."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML mapping. Raises ConfigError that names the file and, for a syntax error, the line."""
     path = Path(path)
     try:
-        data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        data = parse_yaml(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot read: {error.strerror or error}") from error
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())[:200]}") from error
+        raise ConfigError(f"{path}: cannot read the configuration: {error.strerror or error}") from error
+    except MarkedYAMLError as error:
+        place = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        reason = " ".join((error.problem or error.context or "syntax error").split())
+        raise ConfigError(f"{path}{place}: not valid YAML: {reason}") from error
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())[:160]}") from error
     if data is None:
         return {}
     if not isinstance(data, dict):
@@ -34,52 +112,113 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return data
 
 
-def dump_yaml(data: dict[str, Any]) -> bytes:
-    """YAML bytes of plain data, keys in their order."""
-    yaml = YAML(typ="safe", pure=True)
+def parse_yaml(text: str) -> Any:
+    """The plain data of one YAML document."""
+    return YAML(typ="safe", pure=True).load(text)
+
+
+class _FlowList(list[Any]):
+    """A list written on one line."""
+
+
+def dump_yaml(data: Mapping[str, Any]) -> bytes:
+    """YAML bytes of plain data: keys in their order, short lists on one line."""
+    yaml: Any = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
+    yaml.width = 120
     yaml.sort_base_mapping_type_on_output = False
+    yaml.allow_unicode = True
+    yaml.representer.add_representer(
+        _FlowList, lambda r, items: r.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=True)
+    )
     out = io.BytesIO()
-    yaml.dump(data, out)
+    yaml.dump(_flow(data), out)
     return out.getvalue()
 
 
-def parse_config(kind: type[_Config], data: dict[str, Any], where: str) -> _Config:
-    """Make a configuration dataclass of plain data; what is left out keeps its default.
+def _flow(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _flow(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        items = [_flow(item) for item in value]
+        return items if any(isinstance(item, dict | list) for item in items) else _FlowList(items)
+    return value
 
-    Raises ConfigError that lists every unknown key (with the nearest known one) and every wrong value, in one line.
-    """
+
+def _plain(value: Any) -> Any:
+    """A copy with str keys and lists, safe to change."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _parse_override(pair: str) -> tuple[str, Any]:
+    key, separator, text = pair.partition("=")
+    key = key.strip().removeprefix("--")
+    if not separator or not key:
+        raise ConfigError(f"command line: '{pair}' must have the form key=value, as optimizer.lr=1e-4")
     try:
-        # As JSON, so that YAML's lists may become tuples although every other type is strict.
-        return TypeAdapter(kind).validate_json(json.dumps(data, default=str))
-    except ValidationError as error:
-        raise ConfigError(f"{where}: " + "; ".join(_explain(kind, entry) for entry in error.errors())) from None
+        return key, parse_yaml(text)
+    except YAMLError as error:
+        raise ConfigError(
+            f"command line: {key}: cannot read the value '{text}'; quote it as text: '\"...\"'"
+        ) from error
 
 
-def plain_config(config: Any) -> dict[str, Any]:
-    """The plain data of a configuration dataclass, as `parse_config` takes it."""
-    data: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, mode="json")
+def _set(data: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key in nested mappings, and in lists by index."""
+    *heads, last = key.split(".")
+    here: Any = data
+    for depth, part in enumerate([*heads, last]):
+        final = depth == len(heads)
+        if isinstance(here, list):
+            if not part.isdecimal() or int(part) >= len(here):
+                raise ConfigError(
+                    f"command line: {key}: no entry '{part}' in a list of {len(here)}; give the whole list"
+                )
+            index: Any = int(part)
+        else:
+            index = part
+            if not final and not isinstance(here.get(part), dict | list):
+                here[part] = {}
+        if final:
+            here[index] = _plain(value)
+        elif not isinstance(here[index], dict | list):
+            raise ConfigError(f"command line: {key}: '{part}' is a single value and has no keys")
+        else:
+            here = here[index]
+
+
+def _expand_presets(data: dict[str, Any], type_: Any, where: str) -> dict[str, Any]:
+    if type_ is ModelConfig:
+        return _expand_model(data, where)
+    for name, hint in get_type_hints(type_).items() if dataclasses.is_dataclass(type_) else ():
+        if hint is ModelConfig and isinstance(data.get(name), dict):
+            data[name] = _expand_model(data[name], f"{where}: {name}")
     return data
 
 
-def _explain(kind: Any, entry: Any) -> str:
-    path = entry["loc"]
-    name = ".".join(map(str, path))
-    if entry["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        return f"unknown key '{name}'{nearest(str(path[-1]), _fields(kind, path[:-1]))}"
-    if entry["type"] in ("missing", "missing_argument"):
-        return f"missing key '{name}'"
-    message = entry["msg"].removeprefix("Input should be ").replace("a valid ", "a ")
-    return f"{name} must be {message}, not {json.dumps(entry['input'], default=str)[:60]}"
+def _expand_model(data: dict[str, Any], where: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
+    if "preset" not in data:
+        return data
+    rest = dict(data)
+    name = rest.pop("preset")
+    known = preset_names()
+    if name not in known:
+        raise ConfigError(
+            f"{where}: preset: no preset '{name}'{nearest(str(name), known)}; there are: {', '.join(known)}"
+        )
+    if name in seen:
+        raise ConfigError(f"{where}: preset: '{name}' starts from itself")
+    base = _expand_model(read_yaml(PRESETS / f"{name}.yaml"), f"preset {name}", (*seen, name))
+    return _merge(base, rest)
 
 
-def _fields(kind: Any, path: tuple[Any, ...]) -> list[str]:
-    """The known keys at a place inside the configuration class `kind`."""
-    for step in path:
-        if dataclasses.is_dataclass(kind):
-            kind = get_type_hints(kind).get(str(step))
-        elif get_args(kind):  # dict[str, X] or tuple[X, ...]
-            kind = get_args(kind)[1 if get_origin(kind) is dict else 0]
-        if isinstance(kind, types.UnionType):
-            kind = next(member for member in get_args(kind) if member is not type(None))
-    return [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
+def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged

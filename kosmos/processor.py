@@ -10,25 +10,53 @@ import numpy as np
 
 import kosmos.images  # noqa: F401  registers the modality `image`
 from kosmos.batch import Sequence, SlotInput
+from kosmos.chat import DEFAULT_FORMAT, get_format
 from kosmos.config import ModelConfig
-from kosmos.document import Document, End, Text
-from kosmos.modality import get_modality
+from kosmos.config_files import dump_yaml, load_config, read_yaml, save_config
+from kosmos.document import Document, End, Segment, Text
+from kosmos.errors import ConfigError, StorageError, UsageError
+from kosmos.modality import Modality, get_modality
+from kosmos.storage import make_folder, write_atomic
 from kosmos.tokenizer import Tokenizer
+
+CONFIG_FILE = "config.yaml"
+PROCESSOR_FILE = "processor.yaml"
+
+# The names of what this version does to text and pictures; a folder that names something else is refused.
+FORMATS = {
+    "format": "kosmos-processor-1",
+    "newline": "line-token",
+    "training_images": "short-side-centre-crop-bicubic",
+    "evaluation_images": "square-bicubic",
+}
 
 
 class Processor:
-    """Encodes Documents for one model: its tokenizer, its picture size, its slots per segment."""
+    """Encodes Documents for one model: its tokenizer, its picture size, its slots per segment.
 
-    def __init__(self, tokenizer: Tokenizer, config: ModelConfig) -> None:
+    `chat_format` names the form that `kosmos.chat` gives to turns. Raises ConfigError when the tokenizer has more
+    entries than the model has embeddings.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, config: ModelConfig, chat_format: str = DEFAULT_FORMAT) -> None:
+        if tokenizer.vocab_size > config.decoder.vocab_size:
+            raise ConfigError(
+                f"decoder.vocab_size {config.decoder.vocab_size} is too small for the tokenizer's"
+                f" {tokenizer.vocab_size} entries; set it to {tokenizer.vocab_size}"
+            )
+        get_format(chat_format)
         self.tokenizer = tokenizer
         self.config = config
+        self.chat_format = chat_format
 
     def encode(self, document: Document, *, training: bool = False, start: bool = True, end: bool = True) -> Sequence:
         """One Sequence of a Document (paper 2.1, Table 21): token_ids [T], supervised [T], inputs in order.
 
         `<s>` if `start`; each non-text segment as its begin token, its slots and its end token; text as pieces;
-        `</s>` for every End, and a closing one if `end`. Only the tokens of supervised Text, and `</s>` after it,
-        are supervised: predicting `<image>`, a slot or `</image>` never counts in the loss.
+        `</s>` for every End, and a closing one if `end` and the last segment is no End. Supervised are the tokens
+        of supervised Text, `</s>` of a supervised End, and the closing `</s>` when the last Text or End is: to
+        predict `<image>`, a slot or `</image>` never counts in the loss. Raises ImageError, or UsageError for a
+        modality that the model does not take.
         """
         tokenizer = self.tokenizer
         ids: list[int] = [tokenizer.bos_id] if start else []
@@ -36,20 +64,18 @@ class Processor:
         inputs: list[SlotInput] = []
         closing = False
         for is_text, run in groupby(document, key=lambda segment: isinstance(segment, Text)):
-            segments = list(run)
             if is_text:
-                for span, flag in self._encode_texts([s for s in segments if isinstance(s, Text)]):
+                for span, closing in self._encode_texts([segment for segment in run if isinstance(segment, Text)]):
                     ids += span
-                    supervised += [flag] * len(span)
-                closing = segments[-1].supervised
+                    supervised += [closing] * len(span)
                 continue
-            for segment in segments:
+            for segment in run:
                 if isinstance(segment, End):
-                    ids.append(tokenizer.eos_id)
-                    supervised.append(segment.supervised)
                     closing = segment.supervised
+                    ids.append(tokenizer.eos_id)
+                    supervised.append(closing)
                     continue
-                modality = get_modality(segment.modality)
+                modality = self._modality(segment)
                 num_slots = modality.num_slots(self.config)
                 features = modality.features(segment, self.config, training)
                 ids.append(tokenizer.special_id(modality.begin))
@@ -57,11 +83,28 @@ class Processor:
                 ids += [tokenizer.slot_id] * num_slots
                 ids.append(tokenizer.special_id(modality.end))
                 supervised += [False] * (num_slots + 2)
-                closing = False
-        if end:
+        if end and not (len(document) and isinstance(document[-1], End)):
             ids.append(tokenizer.eos_id)
             supervised.append(closing)
         return Sequence(np.asarray(ids, dtype=np.int64), np.asarray(supervised, dtype=bool), tuple(inputs))
+
+    def check_length(self, sequence: Sequence, new_tokens: int = 0) -> None:
+        """Raise UsageError when `sequence` and `new_tokens` more do not fit into the model's positions."""
+        limit = self.config.decoder.max_positions
+        if len(sequence) + new_tokens > limit:
+            more = f" and {new_tokens} new ones" if new_tokens else ""
+            pictures = f" ({len(sequence.inputs)} image(s) among them)" if sequence.inputs else ""
+            raise UsageError(
+                f"{len(sequence)} tokens{pictures}{more} do not fit into the model's {limit} positions;"
+                " shorten the input"
+            )
+
+    def _modality(self, segment: Segment) -> Modality:
+        modality = get_modality(segment.modality)
+        taken = (("image",) if self.config.vision is not None else ()) + self.config.extra_modalities
+        if modality.name not in taken:
+            raise UsageError(f"this model takes no '{modality.name}'; it takes {', '.join(('text', *taken))}")
+        return modality
 
     def _encode_texts(self, texts: list[Text]) -> list[tuple[list[int], bool]]:
         """Adjoining Text segments, encoded as the one text they are, cut where supervision changes.
@@ -90,5 +133,19 @@ class Processor:
         return self.tokenizer.decode(ids)
 
     def save(self, folder: str | Path) -> None:
-        """Write the tokenizer's files into `folder`."""
+        """Write the tokenizer's files, config.yaml and processor.yaml into `folder`."""
+        folder = make_folder(folder)
         self.tokenizer.save(folder)
+        save_config(self.config, folder / CONFIG_FILE)
+        write_atomic(folder / PROCESSOR_FILE, dump_yaml({**FORMATS, "chat_format": self.chat_format}))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Processor:
+        """Load what `save` wrote. Raises StorageError for forms that this version does not know."""
+        folder = Path(folder)
+        stored = read_yaml(folder / PROCESSOR_FILE)
+        for key, name in FORMATS.items():
+            if stored.get(key) != name:
+                raise StorageError(f"{folder / PROCESSOR_FILE}: {key}: '{stored.get(key)}' is unknown to this version")
+        config = load_config(folder / CONFIG_FILE, ModelConfig)
+        return cls(Tokenizer.load(folder), config, str(stored.get("chat_format", DEFAULT_FORMAT)))

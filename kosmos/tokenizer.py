@@ -16,6 +16,7 @@ from typing import Any
 
 import sentencepiece
 
+from kosmos.config_files import dump_yaml, read_yaml
 from kosmos.errors import DataError, StorageError, UsageError, nearest
 from kosmos.storage import make_folder, write_atomic
 
@@ -121,8 +122,6 @@ class Tokenizer:
 
     def save(self, folder: str | Path) -> None:
         """Write `tokenizer.model` and `tokenizer.yaml` into `folder`."""
-        from kosmos.config_files import dump_yaml
-
         folder = make_folder(folder)
         write_atomic(folder / MODEL_FILE, self._model)
         metadata = {
@@ -139,8 +138,6 @@ class Tokenizer:
 
         Raises DataError when it is missing or not a usable model, StorageError when a saved one was changed.
         """
-        from kosmos.config_files import read_yaml
-
         path = Path(path)
         metadata: dict[str, Any] = {}
         if path.is_dir():
