@@ -1,0 +1,1 @@
+"""Inference: one engine that owns every key-value cache, and the ways to read text out of it."""

@@ -1,0 +1,155 @@
+"""What a generation is asked for and what comes out of it, and how tokens become text while they arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from kosmos.errors import UsageError
+
+FinishReason = Literal["end", "length", "stop"]
+
+# SentencePiece writes this where bytes do not make a whole glyph yet.
+_INCOMPLETE_GLYPH = "\ufffd"
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How to continue a prompt.
+
+    max_new_tokens  limit of generated tokens, `</s>` included
+    min_new_tokens  `</s>` cannot come, nor stop strings act, before that many tokens
+    temperature     0: greedy, the most probable token; else logits are divided by it and a token is drawn
+    top_k           draw among the k most probable (0: all)
+    top_p           draw among the fewest tokens whose probabilities, after top_k, sum to top_p
+    seed            of this request alone: the draw does not depend on what else is in the batch
+    stop            the text ends before the first of these strings
+    """
+
+    max_new_tokens: int = 64
+    min_new_tokens: int = 0
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise UsageError(f"max_new_tokens is {self.max_new_tokens}; it must be at least 1")
+        if not 0 <= self.min_new_tokens <= self.max_new_tokens:
+            raise UsageError(
+                f"min_new_tokens is {self.min_new_tokens}; it must lie between 0 and max_new_tokens "
+                f"({self.max_new_tokens})"
+            )
+        if not 0 <= self.temperature < float("inf"):
+            raise UsageError(f"temperature is {self.temperature}; it must be 0 (greedy) or a positive number")
+        if self.top_k < 0:
+            raise UsageError(f"top_k is {self.top_k}; it must be 0 (no limit) or positive")
+        if not 0 < self.top_p <= 1:
+            raise UsageError(f"top_p is {self.top_p}; it must lie above 0 and be at most 1")
+        if isinstance(self.stop, str) or not all(isinstance(text, str) and text for text in self.stop):
+            raise UsageError("stop must be a list of strings that are not empty")
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A continuation.
+
+    text           what was generated, without special tokens and without the space before its first word
+    token_ids      every generated token, a closing `</s>` included
+    log_probs      natural log-probability of each token under the model (whole vocabulary, temperature 1)
+    finish_reason  "end": `</s>` came; "length": the limit was reached; "stop": a stop string came
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    log_probs: tuple[float, ...]
+    finish_reason: FinishReason
+
+
+@dataclass(frozen=True)
+class Score:
+    """Summed natural log-probability of a candidate's `num_tokens` tokens."""
+
+    sum: float
+    num_tokens: int
+
+    @property
+    def mean(self) -> float:
+        """Log-probability per token; 0 for an empty candidate."""
+        return self.sum / self.num_tokens if self.num_tokens else 0.0
+
+
+class TextStream:
+    """Turns tokens into text deltas whose concatenation is the decoded whole.
+
+    A delta is held back while it may still change: half a glyph, trailing white space (decoding strips it at the
+    end), or the beginning of a stop string.
+    """
+
+    def __init__(self, decode: Callable[[Sequence[int]], str], stop: Sequence[str] = (), min_tokens: int = 0) -> None:
+        self._decode = decode
+        self._stop = tuple(stop)
+        self._min_tokens = min_tokens
+        self._ids: list[int] = []
+        self._settled = 0  # tokens whose text is final
+        self._context = 0  # first token decoded along, so that spaces between words come out right
+        self._text = ""
+        self._pending = ""  # text after `_settled` that may still change
+        self._emitted = 0
+        self.stopped = False
+
+    @property
+    def text(self) -> str:
+        """All text so far, cut before a stop string."""
+        return self._text + self._pending
+
+    def push(self, token: int) -> str:
+        """Take one more token and return the text that is certain now (often empty)."""
+        self._ids.append(token)
+        before = self._decode(self._ids[self._context : self._settled])
+        after = self._decode(self._ids[self._context :])
+        if after.startswith(before):
+            self._pending = after[len(before) :]
+        else:  # the new token changed earlier text: start over from the whole
+            self._text, self._pending = "", self._decode(self._ids)
+            self._context = self._settled = 0
+        if self._pending and not self._pending.endswith(_INCOMPLETE_GLYPH) and not self._pending[-1].isspace():
+            self._text += self._pending
+            self._pending = ""
+            self._context, self._settled = max(self._settled - 1, 0), len(self._ids)
+        if self._stop and len(self._ids) >= self._min_tokens and self._cut():
+            return self._emit(len(self._text))
+        return self._emit(len(self._text) - self._held())
+
+    def finish(self) -> str:
+        """No more tokens: return what was held back."""
+        if not self.stopped:
+            self._text += self._pending
+            self._pending = ""
+        return self._emit(len(self._text))
+
+    def _cut(self) -> bool:
+        whole = self.text
+        found = [place for stop in self._stop if (place := whole.find(stop, max(0, self._emitted))) >= 0]
+        if not found:
+            return False
+        self._text, self._pending, self.stopped = whole[: min(found)], "", True
+        return True
+
+    def _held(self) -> int:
+        """Characters at the end that may be the beginning of a stop string."""
+        longest = 0
+        for stop in self._stop:
+            for size in range(min(len(stop) - 1, len(self._text)), longest, -1):
+                if self._text.endswith(stop[:size]):
+                    longest = size
+                    break
+        return longest
+
+    def _emit(self, end: int) -> str:
+        delta = self._text[self._emitted : end]
+        self._emitted = max(self._emitted, end)
+        return delta

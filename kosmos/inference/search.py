@@ -1,0 +1,73 @@
+"""Choosing the next token: greedy or drawn, for all rows of a batch at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from kosmos.inference.generation import Decoding
+
+# Uniform numbers are drawn in blocks of this size, so a request's draws depend on its seed alone.
+_BLOCK = 64
+
+
+class Chooser:
+    """Picks tokens for rows that each have their own `Decoding`; rows are addressed by their index in `options`."""
+
+    def __init__(self, options: Sequence[Decoding], forbidden: Tensor, end_id: int) -> None:
+        self._options = options
+        self._forbidden = forbidden  # bool [V]
+        self._end_id = end_id
+        self._min_new_tokens = max(option.min_new_tokens for option in options)
+        self._any_sampling = any(option.temperature > 0 for option in options)
+        self._generators: dict[int, torch.Generator] = {}
+        self._draws: dict[int, list[float]] = {}
+
+    def choose(self, logits: Tensor, rows: Sequence[int], step: int) -> tuple[list[int], list[float]]:
+        """logits fp32 [B, V] of `rows` -> their tokens, and the tokens' log-probabilities over the whole vocabulary."""
+        allowed = logits.masked_fill(self._forbidden, -torch.inf)
+        if step < self._min_new_tokens:
+            early = [index for index, row in enumerate(rows) if step < self._options[row].min_new_tokens]
+            allowed[early, self._end_id] = -torch.inf
+        tokens = allowed.argmax(-1)
+        if self._any_sampling:
+            drawn = [index for index, row in enumerate(rows) if self._options[row].temperature > 0]
+            if drawn:
+                tokens[drawn] = self._sample(allowed[drawn], [rows[index] for index in drawn])
+        log_probs = logits.gather(-1, tokens[:, None])[:, 0] - logits.logsumexp(-1)
+        return tokens.tolist(), log_probs.tolist()
+
+    def _sample(self, logits: Tensor, rows: list[int]) -> Tensor:
+        options = [self._options[row] for row in rows]
+        size = logits.shape[-1]
+
+        def column(values: list[float]) -> Tensor:
+            return torch.tensor(values, dtype=torch.float64, device=logits.device)[:, None]
+
+        scaled = logits.double() / column([option.temperature for option in options])
+        ordered, indices = scaled.sort(dim=-1, descending=True, stable=True)
+        top_k = column([option.top_k or size for option in options])
+        ordered = ordered.masked_fill(torch.arange(size, device=logits.device) >= top_k, -torch.inf)
+        probs = ordered.softmax(-1)
+        before = probs.cumsum(-1) - probs
+        # The first token is always kept, however small top_p is.
+        outside = before >= column([option.top_p for option in options])
+        outside[:, 0] = False
+        sums = probs.masked_fill(outside, 0.0).cumsum(-1)
+        target = column([self._uniform(row) for row in rows]) * sums[:, -1:]
+        place = torch.searchsorted(sums, target, right=True).clamp_(max=size - 1)
+        # Rounding may leave the target at the very end, past the last token that may be drawn.
+        last = (probs.masked_fill(outside, 0.0) > 0).sum(-1, keepdim=True) - 1
+        return indices.gather(-1, torch.minimum(place, last))[:, 0]
+
+    def _uniform(self, row: int) -> float:
+        """The next number in [0, 1) of this row's own generator."""
+        if row not in self._generators:
+            self._generators[row] = torch.Generator().manual_seed(self._options[row].seed)
+            self._draws[row] = []
+        if not self._draws[row]:
+            block = torch.rand(_BLOCK, generator=self._generators[row], dtype=torch.float64)
+            self._draws[row] = block.tolist()[::-1]
+        return self._draws[row].pop()
