@@ -55,5 +55,6 @@ def report(error: BaseException, debug: bool) -> int:
     code, message = classify(error)
     if debug:
         traceback.print_exception(error, file=sys.stderr)
-    print(f"kosmos: error: {' '.join(message.split())}", file=sys.stderr)
+    line = "; ".join(" ".join(part.split()) for part in message.splitlines() if part.strip())
+    print(f"kosmos: error: {line}", file=sys.stderr)
     return code
