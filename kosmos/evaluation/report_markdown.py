@@ -1,0 +1,121 @@
+"""report.md: pleasant to read in a terminal, and on a web page that shows Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kosmos.evaluation.verdict import METRIC_NAMES, baseline_cell, interval_cell, percent, verdict
+
+HEADINGS = ("Ability", "n", "Score", "95 % interval", "Chance", "Blank image", "Best cheap baseline", "Verdict")
+_NUMERIC = (1, 2, 4, 5)
+# Of a long prompt or answer only so many characters are shown.
+_SHOWN = 220
+
+
+def markdown(
+    report: Mapping[str, Any],
+    presentation: Mapping[str, Any],
+    pictures: Mapping[str, str],
+    samples: Sequence[Mapping[str, Any]],
+) -> str:
+    """The whole page. `pictures` names the files beside it; `samples` are the first test item of each ability."""
+    parts = [f"# {presentation['title']}"]
+    if presentation["introduction"]:
+        parts.append(presentation["introduction"])
+    parts.append(table([cells(row) for row in report["abilities"]]))
+    parts.append(_legend(report["abilities"]))
+    if pictures["sheet"]:
+        parts += [f"![{presentation['sheet_title']}]({pictures['sheet']})", f"*{presentation['credit']}*"]
+    if pictures["loss"]:
+        parts += ["## Training", f"![Training loss by source]({pictures['loss']})"]
+    parts.append(_facts(report["run"]))
+    parts += ["## One item of each ability", _samples(samples)]
+    notes = [*presentation["notes"], *(f"{row['title']}: {row['note']}" for row in report["abilities"] if row["note"])]
+    if notes or report["warnings"]:
+        parts += ["## To be honest", _list([*notes, *report["warnings"]])]
+    if presentation["next_steps"]:
+        steps = "\n".join(f"{command}    # {words}" for command, words in presentation["next_steps"])
+        parts += ["## Try next", "RUN is the folder this report lies in.", f"```\n{steps}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def cells(row: Mapping[str, Any]) -> list[str]:
+    """The cells of one ability, in the order of HEADINGS."""
+    blank = "–" if row["blank_image"] is None else percent(row["blank_image"]["score"])
+    mark = "" if row["metric"] == "exact_match" else f" ({METRIC_NAMES.get(row['metric'], row['metric'])})"
+    return [
+        row["title"] + mark,
+        str(row["n"]),
+        percent(row["score"]),
+        interval_cell(row["interval"]),
+        percent(row["chance"]),
+        blank,
+        baseline_cell(row),
+        verdict(row).text,
+    ]
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table with its columns padded, so that it is a table in a plain terminal too."""
+    widths = [max(len(row[i]) for row in [HEADINGS, *rows]) for i in range(len(HEADINGS))]
+    lines = [_line(HEADINGS, widths)]
+    rules = ["-" * (width - 1) + ":" if i in _NUMERIC else "-" * width for i, width in enumerate(widths)]
+    lines.append(_line(rules, widths))
+    return "\n".join([*lines, *(_line(row, widths) for row in rows)])
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [
+        text.rjust(width) if index in _NUMERIC else text.ljust(width)
+        for index, (text, width) in enumerate(zip(row, widths))
+    ]
+    return f"| {' | '.join(padded)} |"
+
+
+def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
+    lines = [
+        "Scores are per cent of held-out items answered exactly right, unless a metric is named.",
+        "*Blank image* is the same model with every picture made grey: what it scores without looking.",
+        "*Learned* means that the whole interval lies above chance and above the blank image's interval;",
+        "the verdict also says when the strongest cheap baseline is not beaten with disjoint intervals.",
+    ]
+    return "\n".join(lines)
+
+
+def _facts(run: Mapping[str, Any]) -> str:
+    counts = ", ".join(f"{name} {count:,}" for name, count in run["parameters"].items())
+    facts = [
+        ("steps", f"{run['steps']:,}"),
+        ("seed", str(run["seed"])),
+        ("precision", run["precision"]),
+        ("parameters", counts),
+        *((name.replace("_", " "), str(value)) for name, value in run["extra"].items()),
+        ("training data", f"`{run['data_fingerprint'][:16]}`"),
+        ("test items", f"`{run['test_fingerprint'][:16]}`"),
+    ]
+    return _list([f"{name}: {value}" for name, value in facts])
+
+
+def _samples(samples: Sequence[Mapping[str, Any]]) -> str:
+    lines = ["The first of each test set, right or wrong."]
+    for sample in samples:
+        verdict_word = {1.0: "right", 0.0: "wrong"}.get(sample["value"], percent(sample["value"]))
+        lines.append(
+            f"- **{sample['title']}** ({verdict_word})  \n  prompt: {_code(sample['prompt'])}  \n"
+            f"  answer: {_code(sample['prediction'])}, expected: {_code(sample['gold'])}"
+        )
+    return "\n\n".join([lines[0], "\n".join(lines[1:])])
+
+
+def _code(text: str) -> str:
+    """Inline code that any text survives in."""
+    shown = text.replace("\n", " ⏎ ").strip()
+    if len(shown) > _SHOWN:
+        shown = f"{shown[: _SHOWN // 2]} ... {shown[-_SHOWN // 2 :]}"
+    fence = "``" if "`" in shown else "`"
+    return f"{fence}{shown}{fence}" if shown else "(nothing)"
+
+
+def _list(items: Sequence[str]) -> str:
+    return "\n".join(f"- {item}" for item in items)

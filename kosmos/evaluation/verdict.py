@@ -1,0 +1,51 @@
+"""How a row of the report is put into words: figures as per cent, and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+METRIC_NAMES = {"exact_match": "exact match", "token_f1": "word F1"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`text` for people; `kind` for the colour."""
+
+    text: str
+    kind: Literal["learned", "partly", "not_learned", "control"]
+
+
+def verdict(row: Mapping[str, Any]) -> Verdict:
+    """What the figures of one row of report.json say."""
+    if row["expects_chance"]:
+        good = row["learned"] != "learned"
+        return Verdict("at chance, as it must be" if good else "above chance: look into it", "control")
+    if row["learned"] != "learned":
+        return Verdict("not learned", "not_learned")
+    if row["beats_baseline"] is False:
+        below = row["score"] <= strongest(row)["score"]
+        return Verdict("learned, below the baseline" if below else "learned, baseline not clearly beaten", "partly")
+    return Verdict("learned", "learned")
+
+
+def strongest(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The entry of the row's strongest baseline."""
+    return next(entry for entry in row["baselines"] if entry["name"] == row["strongest_baseline"])
+
+
+def baseline_cell(row: Mapping[str, Any]) -> str:
+    """Score and name of the strongest baseline."""
+    if row["strongest_baseline"] is None:
+        return "–"
+    return f"{percent(strongest(row)['score'])} {row['strongest_baseline'].replace('_', ' ')}"
+
+
+def percent(value: float) -> str:
+    """A score in [0, 1] as per cent with one decimal; small ones with two."""
+    return f"{value * 100:.2f}" if 0 < value < 0.005 else f"{value * 100:.1f}"
+
+
+def interval_cell(bounds: Sequence[float]) -> str:
+    return f"{bounds[0] * 100:.1f} – {bounds[1] * 100:.1f}"
