@@ -46,7 +46,8 @@ class Health:
             reasons = ", ".join(f"{why} {count}" for why, count in self.bad.most_common(3))
             raise DataError(
                 f"source '{self.source}': {total} of {self.read} records are bad ({reasons}), more than "
-                f"data.max_bad_fraction {self.max_bad_fraction:g} allows; the last: {record.where}: {record.detail or record.why}"
+                f"data.max_bad_fraction {self.max_bad_fraction:g} allows; the last: {record.where}: "
+                f"{record.detail or record.why}"
             )
 
     def state(self) -> dict[str, Any]:

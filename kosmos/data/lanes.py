@@ -220,5 +220,6 @@ class DocumentLane(Lane):
         for corpus, turn, part in state["pending"]:
             parts = self._parts(self._refetch(corpus, turn))
             if parts is None or part >= len(parts):
-                raise DataError(f"{self._settings.corpora[corpus].name}: a record changed since the checkpoint was made")
+                name = self._settings.corpora[corpus].name
+                raise DataError(f"{name}: a record changed since the checkpoint was made")
             self._pending.append(Pending(corpus, turn, part, parts[part]))

@@ -17,9 +17,7 @@ from kosmos.training.step import StepResult
 
 def step_record(result: StepResult, step: Step, seconds: float, data_wait: float) -> dict[str, Any]:
     """The line of one step. `seconds` is the step's wall time with the wait for data, `data_wait` that wait."""
-    sources = {
-        name: {"loss": result.source_loss.get(name), **asdict(counts)} for name, counts in step.counts.items()
-    }
+    sources = {name: {"loss": result.source_loss.get(name), **asdict(counts)} for name, counts in step.counts.items()}
     totals = _totals(step.counts)
     return {
         "step": step.number,

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kosmos.batch import Batch
+from kosmos.data.permutation import seed_of
 from kosmos.errors import DataError, KosmosError
 from kosmos.model.kosmos import Kosmos
 from kosmos.training.optimizer import Optimizer
@@ -53,8 +54,6 @@ class StepResult:
 
 def seed_micro_batch(seed: int, step: int, index: int) -> None:
     """Set all randomness of a micro-batch's dropout, so that it depends on nothing that came before."""
-    from kosmos.data.permutation import seed_of
-
     torch.manual_seed(seed_of(seed, step, index) >> 1)
 
 
