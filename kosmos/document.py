@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 import numpy as np
+import PIL.Image
 
-from kosmos.errors import DataError, UsageError
+from kosmos.errors import ImageError, UsageError
 
 
 class Segment:
@@ -73,12 +74,13 @@ class End(Segment):
         return b""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Image(Segment):
-    """A picture: encoded bytes, a path, a PIL image, or an array [height, width, 3] of uint8.
+    """A picture: encoded bytes, a path, a PIL image, or a uint8 array [height, width, 3].
 
-    Files are read when first needed and decoded by `kosmos.images`. Bytes and a path with the same bytes are equal;
-    so are a PIL image and an array with the same pixels.
+    Files are read when first needed and decoded by `kosmos.images`. Pixels are copied, so that later changes to the
+    array or PIL image do not reach the Document. Bytes and a path with the same bytes are equal; so are an RGB PIL
+    image and an array with the same pixels. Raises UsageError for any other source.
     """
 
     source: Any
@@ -88,36 +90,66 @@ class Image(Segment):
     def __post_init__(self) -> None:
         if self.supervised:
             raise UsageError("an image cannot be supervised: only discrete tokens count in the loss")
+        object.__setattr__(self, "source", _frozen_source(self.source))
+
+    def __repr__(self) -> str:
+        return f"Image({self.where})"
 
     @property
     def where(self) -> str:
-        """How to name this picture in a message."""
+        """How to name this picture in a message: its path, or what it was given as."""
         if isinstance(self.source, str | Path):
             return str(self.source)
-        return f"<{type(self.source).__name__}>"
+        return f"picture from {type(self.source).__name__}"
 
     @cached_property
     def data(self) -> bytes | None:
-        """The encoded file's bytes, or None when the source is pixels already."""
-        if isinstance(self.source, bytes | bytearray | memoryview):
-            return bytes(self.source)
+        """The encoded file's bytes, or None when the source is pixels already. Raises ImageError."""
+        if isinstance(self.source, bytes):
+            return self.source
         if isinstance(self.source, str | Path):
             try:
                 return Path(self.source).read_bytes()
-            except OSError as error:
-                reason = error.strerror or str(error)
-                raise DataError(f"{self.source}: cannot read the picture: {reason}") from error
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or str(error)
+                raise ImageError(f"{self.source}: cannot read the picture: {reason}") from error
         return None
 
     def content(self) -> bytes:
         if self.data is not None:
             return self.data
         if isinstance(self.source, np.ndarray):
-            pixels = self.source
-        else:  # a PIL image
-            pixels = np.asarray(self.source if self.source.mode == "RGB" else self.source.convert("RGBA"))
-        pixels = np.ascontiguousarray(pixels)
-        return f"{pixels.shape}{pixels.dtype}".encode() + pixels.tobytes()
+            return _pixel_content(self.source)
+        if self.source.mode == "RGB" and "transparency" not in self.source.info:
+            return _pixel_content(np.asarray(self.source))
+        mode, palette, transparency = self.source.mode, self.source.getpalette(), self.source.info.get("transparency")
+        return f"{mode}{self.source.size}{palette}{transparency}".encode() + self.source.tobytes()
+
+
+def _frozen_source(source: Any) -> Any:
+    if isinstance(source, bytes | str | Path):
+        return source
+    if isinstance(source, bytearray | memoryview):
+        return bytes(source)
+    if isinstance(source, np.ndarray):
+        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or not source.size:
+            raise UsageError(
+                f"an image array is uint8 [height, width, 3], not {source.dtype} {list(source.shape)}; convert it first"
+            )
+        if source.flags.writeable or source.base is not None or not source.flags.c_contiguous:
+            source = source.copy(order="C")
+            source.flags.writeable = False
+        return source
+    if isinstance(source, PIL.Image.Image):
+        try:
+            return source.copy()
+        except Exception as error:  # Pillow's decoders raise many kinds for damaged files
+            raise ImageError(f"PIL image: cannot decode it: {error}; open the file again, or give its path") from error
+    raise UsageError(f"an Image takes bytes, a path, a PIL image or an array, not {type(source).__name__}")
+
+
+def _pixel_content(pixels: np.ndarray) -> bytes:
+    return f"{pixels.shape}{pixels.dtype}".encode() + pixels.tobytes()
 
 
 class Document:
@@ -156,8 +188,12 @@ class Document:
     def __len__(self) -> int:
         return len(self._segments)
 
-    def __getitem__(self, index: int) -> Segment:
-        return self._segments[index]
+    @overload
+    def __getitem__(self, index: int) -> Segment: ...
+    @overload
+    def __getitem__(self, index: slice) -> Document: ...
+    def __getitem__(self, index: int | slice) -> Segment | Document:
+        return Document(*self._segments[index]) if isinstance(index, slice) else self._segments[index]
 
     def __add__(self, other: Document | Segment | str) -> Document:
         if isinstance(other, Document):
