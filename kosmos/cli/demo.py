@@ -20,7 +20,9 @@ from kosmos.errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="run directory (%(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="run directory (%(default)s)"
+    )
     parser.add_argument("--fresh", action="store_true", help="remove what an earlier demo left in DIR and start anew")
     parser.add_argument("--short", action="store_true", help="the whole path with tiny budgets: about a minute")
     parser.add_argument("--recipe", choices=("default", "long"), default="default", help="long: an hour on two cores")

@@ -82,7 +82,12 @@ def _show(args: argparse.Namespace) -> int:
     tokenizer = Tokenizer.load(args.path)
     print(f"{args.path}: {tokenizer.vocab_size} entries, sha256 {tokenizer.sha256}")
     if args.text is None:
-        names = {"<s>": tokenizer.bos_id, "<pad>": tokenizer.pad_id, "</s>": tokenizer.eos_id, "<unk>": tokenizer.unk_id}
+        names = {
+            "<s>": tokenizer.bos_id,
+            "<pad>": tokenizer.pad_id,
+            "</s>": tokenizer.eos_id,
+            "<unk>": tokenizer.unk_id,
+        }
         names |= {name: tokenizer.special_id(name) for name in ("<mask>", "<image>", "</image>", "</line>")}
         print("  ".join(f"{name} {index}" for name, index in names.items()))
         return 0

@@ -1,0 +1,52 @@
+"""From exceptions to exit codes and one line."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from kosmos.cli.exit_codes import classify, report
+from kosmos.errors import ConfigError, DataError, ImageError, Interrupted, KosmosError, StorageError, UsageError
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (KosmosError("a"), 1, "a"),
+        (UsageError("a"), 2, "a"),
+        (ConfigError("a"), 2, "a"),
+        (DataError("a"), 3, "a"),
+        (ImageError("a"), 3, "a"),
+        (Interrupted("a"), 4, "a"),
+        (StorageError("a"), 5, "a"),
+        (KeyboardInterrupt(), 4, "interrupted"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 5, "reading or writing failed: No space left on device"),
+        (
+            OSError(errno.EFBIG, os.strerror(errno.EFBIG), "model"),
+            5,
+            "reading or writing failed: model: File too large",
+        ),
+        (RuntimeError("I/O error: File too large (os error 27)"), 5, "reading or writing failed: File too large"),
+        (MemoryError(), 1, "out of memory; try smaller batches or a smaller model"),
+        (ValueError("b"), 1, "internal error: ValueError: b (--debug shows where; please report it)"),
+    ],
+)
+def test_classify(error: BaseException, code: int, message: str) -> None:
+    assert classify(error) == (code, message)
+
+
+def test_the_cause_decides() -> None:
+    try:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError as error:
+            raise RuntimeError("writer failed") from error
+    except RuntimeError as error:
+        assert classify(error)[0] == 5
+
+
+def test_several_problems_become_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(ConfigError("a: wrong\nb:  wrong too"), debug=False) == 2
+    assert capsys.readouterr().err == "kosmos: error: a: wrong; b: wrong too\n"
