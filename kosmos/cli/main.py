@@ -33,7 +33,7 @@ examples:
   kosmos generate runs/demo -i cat.png "An image of"
 
 `kosmos VERB --help` explains a verb. Exit codes: 0 done, 1 internal error, 2 usage or configuration, 3 data,
-4 interrupted after saving, 5 disk full or damaged file. `--debug` before or after a verb shows the traceback of an error.
+4 interrupted after saving, 5 disk full or damaged file. `--debug` shows the traceback of an error.
 """
 
 

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read_texts(files: list[Path]) -> Iterator[str]:
-    """The non-empty lines of plain text files and the "text" fields of .jsonl files. Raises DataError with file:line."""
+    """The non-empty lines of plain text files, the "text" fields of .jsonl files. Raises DataError with file:line."""
     for file in files:
         try:
             with file.open(encoding="utf-8") as lines:
@@ -70,7 +70,8 @@ def _train(args: argparse.Namespace) -> int:
             raise DataError(f"{file}: no such file")
     from kosmos.tokenizer import Tokenizer
 
-    tokenizer = Tokenizer.train(read_texts(args.files), args.out / "tokenizer.model", args.vocab_size)
+    texts = list(read_texts(args.files))  # whole first: an error inside SentencePiece's loop would lose its words
+    tokenizer = Tokenizer.train(texts, args.out / "tokenizer.model", args.vocab_size)
     tokenizer.save(args.out)
     print(f"{args.out}: {tokenizer.vocab_size} entries ({args.vocab_size} pieces and the special tokens)")
     return 0

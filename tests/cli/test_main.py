@@ -26,7 +26,11 @@ def test_help_lists_every_verb_without_torch() -> None:
 
 
 def test_no_verb_module_imports_torch() -> None:
-    code = "import sys; from kosmos.cli.main import VERBS, verb_parser\nfor v in VERBS: verb_parser(v)\nprint('torch' in sys.modules)"
+    code = (
+        "import sys; from kosmos.cli.main import VERBS, verb_parser\n"
+        "for verb in VERBS: verb_parser(verb)\n"
+        "print('torch' in sys.modules)"
+    )
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())
     assert finished.stdout == "False\n", finished.stderr
 
