@@ -17,7 +17,7 @@ from kosmos.errors import ImageError, UsageError
 from kosmos.modality import Modality, register_modality
 
 MAX_MEGAPIXELS = 16.0
-_LONGEST_RATIO = 8  # of the sides, up to which the training form is CLIP's to the last bit
+_LONGEST_RATIO = 100  # of the sides, up to which the training form is CLIP's to the last bit
 
 # By the first bytes, never by the file's name. These openers read the header only, and leave the size limit to us.
 _OPENERS: tuple[tuple[bytes, Callable[[Any], PIL.Image.Image]], ...] = (
