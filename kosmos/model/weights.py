@@ -5,6 +5,7 @@ The tied matrix is stored once, as the embedding. The format's version stands in
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -58,12 +59,21 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
         # mkdtemp's folder is for its owner only; weights are for everyone the parent folder is for.
         temporary.chmod(folder.parent.stat().st_mode & 0o777)
         fill(temporary)
+        _sync(temporary)
         temporary.rename(folder)
     except OSError as error:
         raise StorageError(f"{folder}: cannot write the model: {error.strerror or error}") from error
     finally:
         if temporary is not None and temporary.exists():
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    """Have the files on the disk before the rename says that they are there."""
+    for file in folder.iterdir():
+        if file.is_file():
+            with open(file, "rb+") as opened:
+                os.fsync(opened.fileno())
 
 
 def save_tensors(tensors: dict[str, Tensor], file: Path) -> None:
@@ -73,6 +83,8 @@ def save_tensors(tensors: dict[str, Tensor], file: Path) -> None:
         save_file(whole, file, metadata={"format": "pt", "kosmos_format": str(FORMAT_VERSION)})
     except Exception as error:  # safetensors wraps the system's error in its own type
         raise StorageError(f"{file}: cannot write the weights: {error}") from error
+    # safetensors makes files that only their owner reads.
+    file.chmod(file.parent.stat().st_mode & 0o666)
 
 
 def read_config(folder: Path) -> ModelConfig:
