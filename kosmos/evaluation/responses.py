@@ -17,7 +17,7 @@ from kosmos.example import Example
 # Candidates whose scores differ by less (in nats) are tied; a tie counts as a fair draw among them.
 TIE_TOLERANCE = 1e-5
 # Requests per call of the Engine: enough to fill its batches, few enough to show progress.
-CHUNK = 64
+CHUNK = 128
 
 
 class GenerationLike(Protocol):
