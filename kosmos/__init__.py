@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kosmos.api import Chat, answer, caption, generate, generate_batch, load, score, stream
     from kosmos.document import Document, End, Image, Text
     from kosmos.inference.engine import Engine
     from kosmos.model.kosmos import Kosmos
@@ -23,9 +24,35 @@ _HOMES = {
     "Kosmos": "kosmos.model.kosmos",
     "Processor": "kosmos.processor",
     "Tokenizer": "kosmos.tokenizer",
+    "Chat": "kosmos.api",
+    "answer": "kosmos.api",
+    "caption": "kosmos.api",
+    "generate": "kosmos.api",
+    "generate_batch": "kosmos.api",
+    "load": "kosmos.api",
+    "score": "kosmos.api",
+    "stream": "kosmos.api",
 }
 
-__all__ = ["Document", "End", "Engine", "Image", "Kosmos", "Processor", "Text", "Tokenizer", "__version__"]
+__all__ = [
+    "Chat",
+    "Document",
+    "End",
+    "Engine",
+    "Image",
+    "Kosmos",
+    "Processor",
+    "Text",
+    "Tokenizer",
+    "__version__",
+    "answer",
+    "caption",
+    "generate",
+    "generate_batch",
+    "load",
+    "score",
+    "stream",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -104,9 +104,7 @@ class Engine:
         return row
 
     def _prefill(self, documents: Sequence[Document], rows: Sequence[Row]) -> list[Prefix]:
-        keys = [
-            tuple(InputKey(item.start, item.num_slots, content_key(item)) for item in row.inputs) for row in rows
-        ]
+        keys = [tuple(InputKey(item.start, item.num_slots, content_key(item)) for item in row.inputs) for row in rows]
         handles = self.pool.acquire(len(rows))
         try:
             # Rows follow the order of the slots; new handles have ascending slots, seldom with gaps.
@@ -394,10 +392,6 @@ class _DecodeLoop:
 
 def _forbidden(processor: Processor, vocab_size: int) -> Tensor:
     tokenizer = processor.tokenizer
-    if tokenizer.vocab_size != vocab_size:
-        raise UsageError(
-            f"the tokenizer has {tokenizer.vocab_size} entries and the model {vocab_size}; they do not belong together"
-        )
     forbidden = torch.zeros(vocab_size, dtype=torch.bool)
     forbidden[: tokenizer.unk_id + 1] = True  # `<s> <pad> </s> <unk>` come first, the other special tokens last
     forbidden[tokenizer.slot_id :] = True

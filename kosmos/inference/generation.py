@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from kosmos.errors import UsageError
+from kosmos.errors import UsageError, nearest
 
 FinishReason = Literal["end", "length", "stop"]
 
 # SentencePiece writes this where bytes do not make a whole glyph yet.
 _INCOMPLETE_GLYPH = "\ufffd"
+_KIND_NAMES = {int: "a whole number", float: "a number", tuple: "a list of strings"}
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,25 @@ class Decoding:
             raise UsageError(f"top_p is {self.top_p}; it must lie above 0 and be at most 1")
         if isinstance(self.stop, str) or not all(isinstance(text, str) and text for text in self.stop):
             raise UsageError("stop must be a list of strings that are not empty")
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any], defaults: Decoding | None = None) -> Decoding:
+        """A Decoding from names and values, as of JSON or keywords. Raises UsageError for unknown names or types."""
+        kinds = {field.name: type(field.default) for field in dataclasses.fields(cls)}
+        values: dict[str, Any] = {}
+        for name, value in fields.items():
+            if name not in kinds:
+                raise UsageError(f"unknown option '{name}'{nearest(name, kinds)}; there are: {', '.join(kinds)}")
+            if kinds[name] is tuple and isinstance(value, str):
+                value = (value,)
+            elif kinds[name] is tuple and isinstance(value, list):
+                value = tuple(value)
+            elif kinds[name] is float and type(value) is int:
+                value = float(value)
+            if type(value) is not kinds[name]:
+                raise UsageError(f"{name} is {value!r}; it must be {_KIND_NAMES[kinds[name]]}")
+            values[name] = value
+        return dataclasses.replace(defaults or cls(), **values)
 
 
 @dataclass(frozen=True)
