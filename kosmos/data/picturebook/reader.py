@@ -1,0 +1,100 @@
+"""Generated readers `picturebook.<world>`: Documents made on the fly, record i a pure function of (seed, epoch, i)."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+
+from kosmos.data.permutation import Permutation, seed_of
+from kosmos.data.picturebook.canvas import SIZE
+from kosmos.data.picturebook.concepts import PictureBook, load_picturebook
+from kosmos.data.picturebook.templates import training_document
+from kosmos.data.picturebook.worlds import World, get_world, pictures
+from kosmos.data.readers import BadRecord
+from kosmos.document import Document
+from kosmos.errors import ConfigError
+from kosmos.example import Example
+
+# Shards and records are only addresses: lanes want some of each.
+NUM_SHARDS = 16
+RECORDS_PER_SHARD = 1024
+SPLITS = ("train", "test")
+
+
+def stream(world: str, split: str, seed: int, epoch: int, record: int) -> np.random.Generator:
+    """The random numbers of one record. Splits and worlds never share a stream."""
+    entropy = [SPLITS.index(split), zlib.crc32(world.encode()), seed, epoch, record]
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
+
+
+@cache
+def shared_book() -> PictureBook:
+    """The picture book of the default cache, loaded once per process."""
+    return load_picturebook()
+
+
+class GeneratedReader:
+    """Records of one world. `pictures` shows every training picture once an epoch, in an order of the epoch's own."""
+
+    def __init__(self, world: World, seed: int, size: int = SIZE, book: PictureBook | None = None) -> None:
+        self.world, self.seed, self.size = world, seed, size
+        self.book = book if book is not None or not world.needs_book else shared_book()
+        self._pairs = pictures.training_pairs(self.book) if world.name == "pictures" and self.book else None
+
+    def shards(self) -> list[str]:
+        return [f"{self.world.name}-{number:02d}" for number in range(NUM_SHARDS)]
+
+    def num_records(self, shard: str) -> int:
+        if self._pairs is None:
+            return RECORDS_PER_SHARD
+        number, total = self._number(shard), len(self._pairs)
+        return (number + 1) * total // NUM_SHARDS - number * total // NUM_SHARDS
+
+    def read(self, shard: str, record: int, epoch: int) -> Document | BadRecord:
+        return training_document(self.example(shard, record, epoch))
+
+    def example(self, shard: str, record: int, epoch: int) -> Example:
+        """The Example behind a record."""
+        number = self._number(shard)
+        if self._pairs is not None and self.book is not None:
+            index = number * len(self._pairs) // NUM_SHARDS + record
+            rng = stream(self.world.name, "train", self.seed, epoch, index)
+            shuffled = Permutation(len(self._pairs), seed_of(self.seed, epoch))(index)
+            concept, artist = self._pairs[shuffled].tolist()
+            made = pictures.draw(self.book, concept, self.book.training_artists[artist], rng, "train", self.size)
+        else:
+            index = number * RECORDS_PER_SHARD + record
+            made = self.world.sample(self.book, stream(self.world.name, "train", self.seed, epoch, index), "train", self.size)
+        return replace(made, id=f"{self.world.name}/train/{epoch}/{index}")
+
+    def _number(self, shard: str) -> int:
+        return int(shard.rsplit("-", 1)[1])
+
+
+def open_world(name: str, path: str, seed: int) -> GeneratedReader:
+    """Reader of a world. `path` is empty or `size=N`, the side of the pictures in pixels (48)."""
+    size = SIZE
+    if path:
+        key, _, value = path.partition("=")
+        if key != "size" or not value.isdigit() or not 16 <= int(value) <= 512:
+            raise ConfigError(f"picturebook.{name}: path '{path}' must be empty or size=N with N from 16 to 512")
+        size = int(value)
+    return GeneratedReader(get_world(name), seed, size)
+
+
+def training_examples(name: str, count: int, seed: int = 0, size: int = SIZE) -> list[Example]:
+    """The first `count` training Examples of a world: what cheap baselines are fitted on."""
+    reader = GeneratedReader(get_world(name), seed, size)
+    made: list[Example] = []
+    epoch = 0
+    while len(made) < count:
+        for shard in reader.shards():
+            for record in range(reader.num_records(shard)):
+                if len(made) == count:
+                    return made
+                made.append(reader.example(shard, record, epoch))
+        epoch += 1
+    return made
