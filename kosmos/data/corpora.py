@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import zlib
+from collections.abc import Callable
 from typing import Protocol
 
 from kosmos.batch import Sequence
@@ -52,20 +53,22 @@ class Corpus:
         shard = bisect.bisect_right(self._bounds, record)
         return epoch, self._shards[shard], record - (self._bounds[shard - 1] if shard else 0)
 
-    def fetch(self, position: int) -> Sequence | BadRecord:
-        """The encoded record at a position; broken pictures of a document with several are dropped from it."""
+    def fetch(self, position: int, note: Callable[[str], None]) -> Sequence | BadRecord:
+        """The encoded record at a position; broken pictures of a document with several are dropped and noted."""
         epoch, shard, record = self.address(position)
         document = self._reader.read(shard, record, epoch)
         if isinstance(document, BadRecord):
             return document
         where = f"{shard} record {record}"
         try:
-            return self._encode(document)
-        except ImageError as error:
-            rest = self._without_broken(document)
-            if rest is None:
-                return BadRecord(where, "broken picture", str(error))
-            return self._encode(rest)
+            try:
+                return self._encode(document)
+            except ImageError as error:
+                rest = self._without_broken(document)
+                if rest is None:
+                    return BadRecord(where, "broken picture", str(error))
+                note("broken picture dropped")
+                return self._encode(rest)
         except DataError as error:
             return BadRecord(where, "cannot be encoded", str(error))
 

@@ -14,6 +14,18 @@ TOLERATED = 10
 MOST_IN_A_ROW = 10_000
 
 
+class TooManyBadRecords(DataError):
+    """A source has more bad records than the configuration allows; `found` are those not yet logged (exit code 3)."""
+
+    def __init__(self, message: str, source: str = "", found: tuple[BadRecord, ...] = ()) -> None:
+        super().__init__(message)
+        self.source = source
+        self.found = found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TooManyBadRecords, (str(self), self.source, self.found)
+
+
 class Health:
     """Counts of one source. `fresh` holds the bad records found since it was last emptied."""
 
@@ -35,7 +47,7 @@ class Health:
         self.events[event] += 1
 
     def found_bad(self, record: BadRecord) -> None:
-        """Count one; raises DataError when there are too many."""
+        """Count one; raises TooManyBadRecords when there are too many."""
         self.read += 1
         self.bad[record.why] += 1
         self.fresh.append(record)
@@ -44,10 +56,12 @@ class Health:
         too_many = total > TOLERATED and total > self.max_bad_fraction * self.read
         if too_many or self._in_a_row > MOST_IN_A_ROW:
             reasons = ", ".join(f"{why} {count}" for why, count in self.bad.most_common(3))
-            raise DataError(
+            raise TooManyBadRecords(
                 f"source '{self.source}': {total} of {self.read} records are bad ({reasons}), more than "
                 f"data.max_bad_fraction {self.max_bad_fraction:g} allows; the last: {record.where}: "
-                f"{record.detail or record.why}"
+                f"{record.detail or record.why}",
+                self.source,
+                tuple(self.fresh),
             )
 
     def state(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from kosmos.config import SourceConfig
 from kosmos.data.corpora import Corpus
 from kosmos.data.health import Health
 from kosmos.data.mixture import Mixture
-from kosmos.data.packing import Breaks, Units, cut_document, join, split_units, take, with_start
+from kosmos.data.packing import Breaks, Units, cut_document, fill_best, join, split_units, take, with_start
 from kosmos.data.permutation import seed_of
 from kosmos.data.readers import BadRecord
 from kosmos.errors import DataError
@@ -58,12 +58,13 @@ class Lane:
         self._turns = list(state["turns"])
         self._mixture.spent = list(state["spent"])
 
-    def _fetch(self, corpus: int, turn: int) -> Sequence | BadRecord:
-        return self._settings.corpora[corpus].fetch(self._number + turn * self._count)
+    def _position(self, turn: int) -> int:
+        """Where this lane's record number `turn` stands in the corpus's order."""
+        return self._number + turn * self._count
 
     def _refetch(self, corpus: int, turn: int) -> Sequence:
         """A record that was good when the state was saved."""
-        sequence = self._fetch(corpus, turn)
+        sequence = self._settings.corpora[corpus].fetch(self._position(turn), lambda event: None)
         if isinstance(sequence, BadRecord):
             raise DataError(f"{sequence.where}: readable when the checkpoint was made, now {sequence.why}")
         return sequence
@@ -74,7 +75,7 @@ class Lane:
             corpus = self._mixture.choose()
             turn = self._turns[corpus]
             self._turns[corpus] += 1
-            sequence = self._fetch(corpus, turn)
+            sequence = self._settings.corpora[corpus].fetch(self._position(turn), self._settings.health.note)
             if not isinstance(sequence, BadRecord):
                 self._mixture.spend(corpus, len(sequence) if self._weigh_tokens else 1)
                 return corpus, turn, sequence
@@ -136,7 +137,7 @@ class FullSentenceLane(Lane):
             return
 
     def _too_long(self, corpus: int, turn: int) -> BadRecord:
-        _, shard, record = self._settings.corpora[corpus].address(self._number + turn * self._count)
+        _, shard, record = self._settings.corpora[corpus].address(self._position(turn))
         return BadRecord(f"{shard} record {record}", "an image longer than a row")
 
     def state(self) -> dict[str, Any]:
@@ -167,8 +168,8 @@ class Pending:
 class DocumentLane(Lane):
     """Rows of whole documents that each start with `<s>`, several to a row.
 
-    The oldest pending document always goes in, so none waits for ever; then the longest of `look_ahead` pending ones
-    that still fits, until none does.
+    The oldest pending document goes first, so none waits for ever. When the row has room for about half of the
+    `look_ahead` pending ones, those that fill it best are chosen together.
     """
 
     def __init__(self, number: int, settings: LaneSettings) -> None:
@@ -182,20 +183,23 @@ class DocumentLane(Lane):
         room = config.row_length - len(chosen[0])
         while True:
             self._fill()
-            fitting = [index for index, item in enumerate(self._pending) if len(item.sequence) <= room]
-            if not fitting:
+            lengths = [len(item.sequence) for item in self._pending]
+            # Half is where the pending documents offer the most different sums.
+            oldest_first = lengths[0] <= room and sum(lengths) <= 2 * room
+            taken = [0] if oldest_first else fill_best(lengths, room)
+            if not taken:
                 return join(chosen, separate=config.document_mask)
-            # max returns the first, that is the oldest, of several of one length.
-            best = max(fitting, key=lambda index: len(self._pending[index].sequence))
-            chosen.append(self._pending.pop(best).sequence)
-            room -= len(chosen[-1])
+            chosen += [self._pending[index].sequence for index in taken]
+            room -= sum(lengths[index] for index in taken)
+            for index in reversed(taken):
+                del self._pending[index]
 
     def _fill(self) -> None:
         while len(self._pending) < max(1, self._settings.look_ahead):
             corpus, turn, sequence = self._next()
             parts = self._parts(sequence)
             if parts is None:
-                _, shard, record = self._settings.corpora[corpus].address(self._number + turn * self._count)
+                _, shard, record = self._settings.corpora[corpus].address(self._position(turn))
                 detail = f"{len(sequence)} tokens, rows have {self._settings.config.row_length}"
                 self._settings.health.found_bad(BadRecord(f"{shard} record {record}", "longer than a row", detail))
                 continue

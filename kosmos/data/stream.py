@@ -24,14 +24,18 @@ from kosmos.errors import ConfigError, DataError
 
 @dataclass
 class SourceCounts:
-    """What one source put into a step. `tokens` counts image slots and `<s>` too; `padding` are the unused slots."""
+    """What one source put into a step. `tokens` counts image slots and `<s>` too; `padding` are the unused slots.
+
+    `bad_records` by reason and `events` (documents cut, pictures dropped) count from the run's beginning.
+    """
 
     rows: int = 0
     tokens: int = 0
     supervised_tokens: int = 0
     images: int = 0
     padding: int = 0
-    bad_records: int = 0  # since the run began
+    bad_records: dict[str, int] = field(default_factory=dict)
+    events: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -112,7 +116,8 @@ class Source:
             supervised_tokens=sum(int(row.supervised[1:].sum()) for row in rows),
             images=sum(item.modality == "image" for row in rows for item in row.inputs),
             padding=len(rows) * self.config.row_length - tokens,
-            bad_records=sum(self.health.bad.values()),
+            bad_records=dict(self.health.bad),
+            events=dict(self.health.events),
         )
 
     def state(self) -> dict[str, Any]:

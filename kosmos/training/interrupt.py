@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import threading
-from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -14,8 +15,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class StopRequest:
     """While entered, `requested` becomes true at the first signal. Off the main thread it does nothing."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
         self._before: dict[signal.Signals, Any] = {}
         self.requested = False
 
@@ -36,4 +37,7 @@ class StopRequest:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
-        self._say("stopping after this step and a save; once more stops at once")
+        if not self._quiet:
+            # A plain write: the signal may have come in the middle of a print.
+            with contextlib.suppress(OSError):
+                os.write(2, b"\nstopping after this step and a save; once more stops at once\n")

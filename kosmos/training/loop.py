@@ -15,7 +15,10 @@ import torch
 from kosmos.config import TrainConfig
 from kosmos.config_checks import check_config
 from kosmos.config_files import config_to_mapping, load_config, save_config
+from kosmos.data.health import TooManyBadRecords
 from kosmos.data.loader import open_stream
+from kosmos.data.readers import BadRecord
+from kosmos.data.stream import Step, StepStream
 from kosmos.errors import ConfigError, Interrupted, UsageError
 from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
@@ -78,31 +81,36 @@ def train(
     first = done.step if done else 0
     if first >= config.steps:
         return out
-    make_folder(out)
-    if not found:
-        save_config(config, out / CONFIG_FILE)
     model.train()
     module = TrainingModule(model)
 
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(config.steps, first, config.log_every, quiet))
-        stop = stack.enter_context(StopRequest(progress.say))
-        stream = open_stream(config.data, processor, config.seed, done.stream if done else None)
+        stop = stack.enter_context(StopRequest(quiet))
+        stream = FirstStepReady(open_stream(config.data, processor, config.seed, done.stream if done else None))
         stack.callback(stream.close)
+        # Only now, with everything in place, is the run directory touched: a run that cannot start leaves nothing.
+        make_folder(out)
+        if not found:
+            save_config(config, out / CONFIG_FILE)
         metrics = stack.enter_context(LineLog(out / METRICS_FILE, first))
         bad_records = stack.enter_context(LineLog(out / BAD_RECORDS_FILE, first))
+        number = first
         while True:
             begin = time.perf_counter()
-            step = next(stream)
+            try:
+                step = next(stream)
+            except TooManyBadRecords as error:
+                _log_bad(bad_records, number + 1, [(error.source, bad) for bad in error.found])
+                raise
             waited = time.perf_counter() - begin
-            for source, bad in step.bad:
-                entry = {"step": step.number, "source": source, "why": bad.why, "where": bad.where}
-                bad_records.write(entry | {"detail": bad.detail})
+            number = step.number
+            _log_bad(bad_records, number, step.bad)
             result = train_step(
                 module,
                 optimizer,
                 step.batches,
-                step=step.number,
+                step=number,
                 seed=config.seed,
                 device=device,
                 precision=precision,
@@ -112,19 +120,48 @@ def train(
             progress.step(record)
             if on_step is not None:
                 on_step(record)
-            last = step.number == config.steps
-            if last or stop.requested or step.number % config.checkpoint_every == 0:
+            last = number == config.steps
+            if last or stop.requested or number % config.checkpoint_every == 0:
                 # The lines of a step must be on disk before its checkpoint says that the step is done.
                 metrics.sync()
                 bad_records.sync()
-                state = TrainingState(step.number, config.seed, precision, step.state)
+                state = TrainingState(number, config.seed, precision, step.state)
                 save_checkpoint(out, state, model, processor, optimizer, config.keep_checkpoints)
             if last:
                 return out
             if stop.requested:
-                raise Interrupted(
-                    f"{out}: saved after step {step.number} of {config.steps} and stopped; resume to go on"
-                )
+                raise Interrupted(f"{out}: saved after step {number} of {config.steps} and stopped; resume to go on")
+
+
+class FirstStepReady:
+    """A stream whose first step is made at once, so that what is wrong with the data is known before a run begins.
+
+    Too many bad records are kept for the first `next`: there is a log to name them in by then.
+    """
+
+    def __init__(self, stream: StepStream) -> None:
+        self._stream = stream
+        self._first: Step | TooManyBadRecords | None
+        try:
+            self._first = next(stream)
+        except TooManyBadRecords as error:
+            self._first = error
+        except BaseException:
+            stream.close()
+            raise
+        self.close = stream.close
+
+    def __next__(self) -> Step:
+        first, self._first = self._first, None
+        if isinstance(first, TooManyBadRecords):
+            raise first
+        return next(self._stream) if first is None else first
+
+
+def _log_bad(log: LineLog, step: int, found: list[tuple[str, BadRecord]]) -> None:
+    """Name the records that were passed over while the step was made."""
+    for source, bad in found:
+        log.write({"step": step, "source": source, "why": bad.why, "where": bad.where, "detail": bad.detail})
 
 
 def _find_checkpoint(config: TrainConfig, out: Path, resume: bool) -> Path | None:
