@@ -175,12 +175,17 @@ class Tokenizer:
             **options,
         }
         out = io.BytesIO()
+        lines = _Lines(texts)
         try:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=_lines(texts), model_writer=out, vocab_size=vocab_size, **settings
+                sentence_iterator=iter(lines), model_writer=out, vocab_size=vocab_size, **settings
             )
         except (RuntimeError, ValueError, OSError) as error:
-            reason = " ".join(str(error).split())[-200:]
+            if lines.error is not None:  # SentencePiece hides what the texts themselves raised
+                raise lines.error from None
+            if not lines.count:
+                raise DataError("cannot train a tokenizer: there is no text") from error
+            reason = " ".join(str(error).split()).rpartition("] ")[2]
             raise DataError(f"cannot train a tokenizer of {vocab_size} pieces on these texts: {reason}") from error
         path = Path(path)
         make_folder(path.parent)
@@ -189,11 +194,26 @@ class Tokenizer:
         return tokenizer
 
 
-def _lines(texts: Iterable[str]) -> Iterator[str]:
-    for text in texts:
-        for line in _NEWLINE.split(text):
-            if line.strip():
-                yield _SURROGATE.sub("\ufffd", line)
+class _Lines:
+    """The non-empty lines of texts, counted; remembers what the texts raised."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = texts
+        self.count = 0
+        self.error: BaseException | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        try:
+            for text in self._texts:
+                for line in _NEWLINE.split(text):
+                    if line.strip():
+                        self.count += 1
+                        yield _SURROGATE.sub("\ufffd", line)
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.error = error
+            raise
 
 
 def _load_pieces(model: bytes, where: str) -> sentencepiece.SentencePieceProcessor:
