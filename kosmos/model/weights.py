@@ -80,11 +80,14 @@ def save_tensors(tensors: dict[str, Tensor], file: Path) -> None:
     """Write tensors as they are (no cast) to a safetensors file. Raises StorageError when the disk refuses."""
     whole = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
     try:
-        save_file(whole, file, metadata={"format": "pt", "kosmos_format": str(FORMAT_VERSION)})
+        file.touch()
+        mode = file.stat().st_mode
+        # One entry only: safetensors writes several in any order, and equal models shall give equal files.
+        save_file(whole, file, metadata={"kosmos_format": str(FORMAT_VERSION)})
+        # safetensors makes files that only their owner reads.
+        file.chmod(mode)
     except Exception as error:  # safetensors wraps the system's error in its own type
         raise StorageError(f"{file}: cannot write the weights: {error}") from error
-    # safetensors makes files that only their owner reads.
-    file.chmod(file.parent.stat().st_mode & 0o666)
 
 
 def read_config(folder: Path) -> ModelConfig:

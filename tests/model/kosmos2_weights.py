@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from torch import Tensor
 from transformers import Kosmos2Config, Kosmos2ForConditionalGeneration
@@ -43,7 +44,8 @@ def native_weights(model: Kosmos2ForConditionalGeneration) -> dict[str, Tensor]:
 
 def native_config(config: Kosmos2Config) -> ModelConfig:
     """Our configuration of a HF one; the whole tower trainable, so that all gradients can be compared."""
-    text, vision = config.text_config, config.vision_config
+    text: Any = config.text_config
+    vision: Any = config.vision_config
     return ModelConfig(
         decoder=DecoderConfig(
             num_layers=text.layers,
@@ -66,6 +68,8 @@ def native_config(config: Kosmos2Config) -> ModelConfig:
             ffn_size=vision.intermediate_size,
         ),
         resampler=ResamplerConfig(
-            num_latents=config.latent_query_num, num_heads=text.attention_heads, attention_dropout=text.attention_dropout
+            num_latents=config.latent_query_num,
+            num_heads=text.attention_heads,
+            attention_dropout=text.attention_dropout,
         ),
     )

@@ -36,9 +36,9 @@ def tiny_config(**changes: Any) -> ModelConfig:
     return changed
 
 
-def tiny_model(seed: int = 0, **changes: Any) -> Kosmos:
-    """A model in evaluation mode whose every parameter is random, LayerNorms and biases too."""
-    torch.manual_seed(seed)
+def tiny_model(**changes: Any) -> Kosmos:
+    """A model in evaluation mode whose every parameter is random, LayerNorms and biases too; `seed` besides keys."""
+    torch.manual_seed(changes.pop("seed", 0))
     model = Kosmos(tiny_config(**changes), random_vision=True)
     shake(model)
     return model.eval()
