@@ -45,7 +45,7 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     blank = "–" if row["blank_image"] is None else percent(row["blank_image"]["score"])
     mark = "" if row["metric"] == "exact_match" else f" ({METRIC_NAMES.get(row['metric'], row['metric'])})"
     return [
-        row["title"] + mark,
+        row["title"].replace("|", "\\|") + mark,
         str(row["n"]),
         percent(row["score"]),
         interval_cell(row["interval"]),

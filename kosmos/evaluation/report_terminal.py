@@ -15,6 +15,8 @@ from kosmos.evaluation.verdict import baseline_cell, interval_cell, percent, ver
 
 _STYLES = {"learned": "bold green", "partly": "yellow", "not_learned": "red", "control": "dim"}
 _BAR_WIDTH = 12
+# Columns from which the full table fits.
+WIDE = 140
 
 
 def print_report(run: Path, console: Console | None = None) -> None:
@@ -24,7 +26,7 @@ def print_report(run: Path, console: Console | None = None) -> None:
     """
     report = load_report(run)
     console = console or Console()
-    console.print(_table(report, wide=console.width >= 120))
+    console.print(_table(report, wide=console.width >= WIDE))
     facts = report["run"]
     parameters = facts["parameters"].get("total", sum(facts["parameters"].values()))
     console.print(
@@ -39,26 +41,28 @@ def print_report(run: Path, console: Console | None = None) -> None:
 
 def _table(report: dict[str, Any], wide: bool) -> Table:
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    grid.add_column("Ability", no_wrap=True, overflow="ellipsis", max_width=34)
+    grid.add_column("Ability", no_wrap=True, overflow="ellipsis", max_width=34 if wide else 20)
     if wide:
         grid.add_column("n", justify="right", no_wrap=True)
         grid.add_column("", no_wrap=True)
     grid.add_column("Score", justify="right", no_wrap=True)
-    grid.add_column("95 % interval", justify="center", no_wrap=True)
+    grid.add_column("95 % interval" if wide else "95 %", justify="center", no_wrap=True)
     grid.add_column("Chance", justify="right", no_wrap=True)
     grid.add_column("Blank", justify="right", no_wrap=True)
     grid.add_column("Best cheap baseline" if wide else "Baseline", no_wrap=True, overflow="ellipsis", max_width=32)
-    grid.add_column("Verdict", overflow="fold")
+    grid.add_column("Verdict", no_wrap=True, overflow="ellipsis")
     for row in report["abilities"]:
         judged = verdict(row)
         style = _STYLES[judged.kind]
         blank = "–" if row["blank_image"] is None else percent(row["blank_image"]["score"])
-        baseline = baseline_cell(row)
+        bounds, baseline, words = interval_cell(row["interval"]), baseline_cell(row), judged.text
+        if not wide:
+            bounds, baseline, words = bounds.replace(" ", ""), baseline.split(" ")[0], judged.short
         cells: list[str | Text] = [row["title"]]
         if wide:
             cells += [str(row["n"]), Text(_bar(row["score"]), style)]
-        cells += [Text(percent(row["score"]), "bold"), Text(interval_cell(row["interval"]), "dim")]
-        cells += [percent(row["chance"]), blank, baseline if wide else baseline.split(" ")[0], Text(judged.text, style)]
+        cells += [Text(percent(row["score"]), "bold"), Text(bounds, "dim"), percent(row["chance"]), blank, baseline]
+        cells.append(Text(words, style))
         grid.add_row(*cells)
     return grid
 

@@ -11,23 +11,26 @@ METRIC_NAMES = {"exact_match": "exact match", "token_f1": "word F1"}
 
 @dataclass(frozen=True)
 class Verdict:
-    """`text` for people; `kind` for the colour."""
+    """`text` for people, `short` where there is little room (at most 13 characters), `kind` for the colour."""
 
     text: str
+    short: str
     kind: Literal["learned", "partly", "not_learned", "control"]
 
 
 def verdict(row: Mapping[str, Any]) -> Verdict:
     """What the figures of one row of report.json say."""
     if row["expects_chance"]:
-        good = row["learned"] != "learned"
-        return Verdict("at chance, as it must be" if good else "above chance: look into it", "control")
+        if row["learned"] == "learned":
+            return Verdict("above chance: look into it", "above chance!", "partly")
+        return Verdict("at chance, as it must be", "control", "control")
     if row["learned"] != "learned":
-        return Verdict("not learned", "not_learned")
+        return Verdict("not learned", "not learned", "not_learned")
     if row["beats_baseline"] is False:
         below = row["score"] <= strongest(row)["score"]
-        return Verdict("learned, below the baseline" if below else "learned, baseline not clearly beaten", "partly")
-    return Verdict("learned", "learned")
+        words = "learned, below the baseline" if below else "learned, baseline not clearly beaten"
+        return Verdict(words, "≤ baseline" if below else "~ baseline", "partly")
+    return Verdict("learned", "learned", "learned")
 
 
 def strongest(row: Mapping[str, Any]) -> Mapping[str, Any]:

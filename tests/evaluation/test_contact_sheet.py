@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
 
+from kosmos.document import Document
 from kosmos.errors import UsageError
 from kosmos.evaluation.contact_sheet import Tile, choose_tiles, write_contact_sheet
 from kosmos.evaluation.runner import evaluate
@@ -13,6 +15,10 @@ from kosmos.example import Example
 from tests.evaluation.scripted import ScriptedEngine, flat, level_of, shade_examples, shade_task
 
 GREEN, RED = (47, 158, 97), (214, 69, 69)
+
+
+def always(answer: str, document: Document) -> str:
+    return answer
 
 
 def draw(path: Path, tiles: list[Tile]) -> np.ndarray:
@@ -64,7 +70,7 @@ def test_the_choice_of_tiles_does_not_look_at_the_answers(tmp_path: Path) -> Non
     task = shade_task(examples=lambda: shade_examples(40))
     chosen = []
     for name, answer in (("a", "black"), ("b", "white")):
-        engine = ScriptedEngine(reply=lambda document, answer=answer: answer)
+        engine = ScriptedEngine(reply=partial(always, answer))
         result = evaluate(engine, [task], tmp_path / name, quiet=True)["shade"]
         chosen.append([tile.gold for tile in choose_tiles(task, result, count=10)])
     assert chosen[0] == chosen[1] and len(chosen[0]) == 10

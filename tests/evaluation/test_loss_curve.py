@@ -13,10 +13,13 @@ from kosmos.evaluation.loss_curve import read_losses, smooth, write_loss_curve
 
 def write_metrics(path: Path) -> Path:
     rows = [
-        {"step": step, "loss": 3.0, "sources": {"text": {"loss": 4.0 - step / 100}, "pairs": {"loss": None}}}
+        {
+            "step": step,
+            "loss": 3.0,
+            "sources": {"text": {"loss": 4.0 - step / 100}, "pairs": {"loss": 2.5 if step == 5 else None}},
+        }
         for step in range(1, 51)
     ]
-    rows[4]["sources"]["pairs"] = {"loss": 2.5}
     path.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 51, "lo')
     return path
 
