@@ -6,6 +6,7 @@ background and light; test pictures are plain: white, and nothing changed.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -16,7 +17,8 @@ from kosmos.data.picturebook.concepts import MASTER_SIZE, PictureBook
 
 SIZE = 48
 SHAPES = ("circle", "square", "triangle", "cross", "ring", "bar")
-COLORS: dict[str, tuple[int, int, int]] = {
+Color = tuple[int, int, int]
+COLORS: dict[str, Color] = {
     "red": (220, 40, 40),
     "orange": (245, 145, 30),
     "yellow": (245, 220, 50),
@@ -30,20 +32,23 @@ COLORS: dict[str, tuple[int, int, int]] = {
 }
 
 
-def plain(size: int = SIZE, color: tuple[int, int, int] = (255, 255, 255)) -> np.ndarray:
+def plain(size: int = SIZE, color: Color = (255, 255, 255)) -> np.ndarray:
     """uint8 [size, size, 3] of one colour."""
-    canvas = np.empty((size, size, 3), dtype=np.uint8)
-    canvas[:] = color
-    return canvas
+    return np.frombuffer(bytearray(bytes(color) * (size * size)), dtype=np.uint8).reshape(size, size, 3)
+
+
+def ground(rng: np.random.Generator, split: str) -> Color:
+    """White for the test; in training half white, else a light colour, now and then any colour."""
+    if split == "test" or (kind := rng.random()) < 0.5:
+        return (255, 255, 255)
+    low = 0 if kind > 0.92 else 170
+    red, green, blue = rng.integers(low, 256, 3).tolist()
+    return (red, green, blue)
 
 
 def background(rng: np.random.Generator, split: str, size: int = SIZE) -> np.ndarray:
-    """White for the test; in training half white, else a light colour, now and then any colour."""
-    if split == "test" or (kind := rng.random()) < 0.5:
-        return plain(size)
-    low = 0 if kind > 0.92 else 170
-    red, green, blue = rng.integers(low, 256, 3).tolist()
-    return plain(size, (red, green, blue))
+    """A canvas of one colour, as `ground` draws it."""
+    return plain(size, ground(rng, split))
 
 
 def paste(canvas: np.ndarray, sprite: np.ndarray, x: int, y: int) -> None:
@@ -70,28 +75,31 @@ def vary(sprite: np.ndarray, rng: np.random.Generator, split: str, flip: bool = 
     return sprite[:, ::-1]
 
 
-def affine(
-    book: PictureBook, concept: int, artist: str, rng: np.random.Generator, flip: bool, size: int = SIZE
+def moved(
+    book: PictureBook, concept: int, artist: str, rng: np.random.Generator, flip: bool, color: Color, size: int = SIZE
 ) -> np.ndarray:
-    """Sprite [size, size, 4] of one drawing, moved, turned, scaled and mirrored at random."""
-    numbers = rng.random(6)
+    """Canvas [size, size, 3]: one drawing on a plain colour, moved, turned, scaled and mirrored at random."""
+    numbers = rng.random(6).tolist()
     angle = (numbers[0] - 0.5) * 0.6
     scale = MASTER_SIZE / size / (0.72 + 0.43 * numbers[1])
-    shift = (numbers[2:4] - 0.5) * 0.2 * MASTER_SIZE
+    shift_x, shift_y = ((number - 0.5) * 0.2 * MASTER_SIZE for number in numbers[2:4])
     stretch = 1.0 + (numbers[4] - 0.5) * 0.2
-    cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
+    cos, sin = math.cos(angle) * scale, math.sin(angle) * scale
     a, b, d, e = cos * stretch, -sin / stretch, sin * stretch, cos / stretch
     if flip and numbers[5] < 0.5:
-        a, d = -a, -d
-    middle = size / 2
-    c = MASTER_SIZE / 2 + shift[0] - a * middle - b * middle
-    f = MASTER_SIZE / 2 + shift[1] - d * middle - e * middle
-    picture = book.premultiplied(artist)[book.rows[artist][concept]]
-    image = PILImage.frombuffer("RGBa", (MASTER_SIZE, MASTER_SIZE), picture, "raw", "RGBa", 0, 1)
-    moved = image.transform(
-        (size, size), PILImage.Transform.AFFINE, (a, b, c, d, e, f), PILImage.Resampling.BILINEAR
+        a, b = -a, -b
+    middle, center = size / 2, MASTER_SIZE / 2
+    c, f = center + shift_x - (a + b) * middle, center + shift_y - (d + e) * middle
+    drawing = PILImage.frombuffer(
+        "RGBA", (MASTER_SIZE, MASTER_SIZE), book.picture(concept, artist), "raw", "RGBA", 0, 1
     )
-    return np.asarray(moved)
+    # Laid on its background first: interpolation then never meets the undefined colour of clear pixels.
+    flat = PILImage.new("RGB", (MASTER_SIZE, MASTER_SIZE), color)
+    flat.paste(drawing, (0, 0), drawing)
+    turned = flat.transform(
+        (size, size), PILImage.Transform.AFFINE, (a, b, c, d, e, f), PILImage.Resampling.BILINEAR, fillcolor=color
+    )
+    return np.array(turned)
 
 
 @lru_cache(maxsize=20_000)
@@ -122,7 +130,7 @@ def shape_mask(shape: str, size: int, turn: int = 0) -> np.ndarray:
     return np.asarray(image.resize((size, size), PILImage.Resampling.BOX))
 
 
-def colored(mask: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
+def colored(mask: np.ndarray, color: Color) -> np.ndarray:
     """Premultiplied sprite [h, w, 4] of one colour from a coverage mask uint8 [h, w]."""
     sprite = np.empty((*mask.shape, 4), dtype=np.uint8)
     sprite[..., :3] = mask[..., None] * np.array(color, dtype=np.uint16) // 255
@@ -130,7 +138,7 @@ def colored(mask: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
     return sprite
 
 
-def tinted(sprite: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
+def tinted(sprite: np.ndarray, color: Color) -> np.ndarray:
     """A premultiplied sprite drawn again in one colour: its light and dark stay, faintly."""
     alpha = sprite[..., 3]
     light = sprite[..., :3].max(axis=2).astype(np.uint16)
@@ -138,7 +146,7 @@ def tinted(sprite: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
     return colored_with_alpha(shade.astype(np.uint8), alpha, color)
 
 
-def colored_with_alpha(shade: np.ndarray, alpha: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
+def colored_with_alpha(shade: np.ndarray, alpha: np.ndarray, color: Color) -> np.ndarray:
     """Premultiplied sprite of one colour times `shade` (uint8, at most alpha), with the given alpha."""
     sprite = np.empty((*alpha.shape, 4), dtype=np.uint8)
     sprite[..., :3] = shade[..., None] * np.array(color, dtype=np.uint16) // 255

@@ -67,7 +67,8 @@ class GeneratedReader:
             made = pictures.draw(self.book, concept, self.book.training_artists[artist], rng, "train", self.size)
         else:
             index = number * RECORDS_PER_SHARD + record
-            made = self.world.sample(self.book, stream(self.world.name, "train", self.seed, epoch, index), "train", self.size)
+            rng = stream(self.world.name, "train", self.seed, epoch, index)
+            made = self.world.sample(self.book, rng, "train", self.size)
         return replace(made, id=f"{self.world.name}/train/{epoch}/{index}")
 
     def _number(self, shard: str) -> int:

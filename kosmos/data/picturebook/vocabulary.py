@@ -12,8 +12,8 @@ NUMBERS = ("zero", "one", "two", "three", "four", "five", "six")
 _NOUNS = {
     "animals": "dog cat horse cow pig monkey tiger mouse koala chicken penguin frog turtle snake whale fish octopus "
     "snail butterfly spider bird rat dolphin bee=honeybee ant",
-    "food": "apple=red_apple banana lemon pear peach pineapple strawberry tomato watermelon melon carrot hamburger pizza "
-    "egg doughnut cookie cupcake=shortcake lollipop bread eggplant",
+    "food": "apple=red_apple banana lemon pear peach pineapple strawberry tomato watermelon melon carrot hamburger "
+    "pizza egg doughnut cookie cupcake=shortcake lollipop eggplant",
     "vehicles": "bus train taxi car=automobile tractor bicycle boat=speedboat sailboat ship airplane helicopter rocket "
     "ambulance motorcycle tram truck=delivery_truck",
     "clothes": "dress shirt=t-shirt tie=necktie hat=top_hat shoe=man’s_shoe crown handbag kimono bikini",
@@ -27,14 +27,13 @@ _OTHER = (
     "book=closed_book candle bomb camera telephone clock=alarm_clock door bed heart=heart_suit ball=basketball "
     "trophy rainbow"
 )
-_PLURALS = {"mouse": "mice", "fish": "fish", "octopus": "octopuses", "tomato": "tomatoes", "bread": "breads"}
+_PLURALS = {"mouse": "mice", "fish": "fish", "octopus": "octopuses", "tomato": "tomatoes"}
 
-MADE_UP_WORDS = tuple(
-    (
-        "dax wug blick toma fep zib gorp plim snark vorn kelp trill mip dov quib lurp jeb noz tarn spu "
-        "wex grol hab yim crat felp bosk ruv thag olm pru skab zoff lem vink drub mox klee fosh nup"
-    ).split()
-)
+_MADE_UP = """
+dax wug blick toma fep zib gorp plim snark vorn kelp trill mip dov quib lurp jeb noz tarn spu wex grol hab yim crat
+felp bosk ruv thag olm pru skab zoff lem vink drub mox klee fosh nup
+"""
+MADE_UP_WORDS = tuple(_MADE_UP.split())
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from kosmos.data.picturebook.canvas import SIZE, affine, background, paste, relight
+from kosmos.data.picturebook.canvas import SIZE
 from kosmos.data.picturebook.concepts import PictureBook
 from kosmos.data.picturebook.vocabulary import MADE_UP_WORDS
 from kosmos.data.picturebook.worlds.draw import one, some
-from kosmos.data.picturebook.worlds.pictures import may_flip
+from kosmos.data.picturebook.worlds.pictures import pixels
 from kosmos.document import Image
 from kosmos.example import Example
 
@@ -42,7 +42,7 @@ def draw(
     size: int = SIZE,
 ) -> Example:
     """One item with `shots` demonstrations; images are these in order, then the query."""
-    concepts = _concepts(book, rng, split, ways)
+    concepts = _concepts(book, rng, ways)
     words = _words(rng, split, concepts)
     order = [way for way in range(ways) for _ in range(shots // ways)]
     order = [order[i] for i in rng.permutation(len(order)).tolist()]
@@ -53,8 +53,8 @@ def draw(
         concept = concepts[way]
         # Demonstrations come from the training artists always: the query is another artist's drawing.
         artists = [a for a in book.artists_of(concept, "train") if way != asked or a != query_artist]
-        images.append(_picture(book, concept, one(rng, artists), rng, split, size))
-    images.append(_picture(book, concepts[asked], query_artist, rng, split, size))
+        images.append(Image(pixels(book, concept, one(rng, artists), rng, split, size)))
+    images.append(Image(pixels(book, concepts[asked], query_artist, rng, split, size)))
     labels = [MADE_UP_WORDS[words[way]] for way in order]
     if shuffled:
         labels = [labels[i] for i in rng.permutation(len(labels)).tolist()]
@@ -69,8 +69,12 @@ def draw(
     return Example("binding", fields, tuple(images), meta=meta)
 
 
-def _concepts(book: PictureBook, rng: np.random.Generator, split: str, ways: int) -> list[int]:
-    return some(rng, range(len(book)), ways)
+def _concepts(book: PictureBook, rng: np.random.Generator, ways: int) -> list[int]:
+    """Different concepts of different kinds: two moon phases would make a riddle of their own."""
+    while True:
+        concepts = some(rng, range(len(book)), ways)
+        if len({(book.concepts[c].group, book.concepts[c].subgroup) for c in concepts}) == ways:
+            return concepts
 
 
 def _words(rng: np.random.Generator, split: str, concepts: list[int]) -> list[int]:
@@ -83,14 +87,3 @@ def _words(rng: np.random.Generator, split: str, concepts: list[int]) -> list[in
                 words.append(word)
                 break
     return words
-
-
-def _picture(
-    book: PictureBook, concept: int, artist: str, rng: np.random.Generator, split: str, size: int
-) -> Image:
-    canvas = background(rng, split, size)
-    if split == "test":
-        paste(canvas, book.sprite(concept, artist, size), 0, 0)
-        return Image(canvas)
-    paste(canvas, affine(book, concept, artist, rng, may_flip(book.labels[concept]), size), 0, 0)
-    return Image(relight(canvas, rng, split))

@@ -50,8 +50,8 @@ def sample(book: PictureBook | None, rng: np.random.Generator, split: str, size:
         names.append(name)
         indices.append(index)
     asks_background = rng.random() < 0.15
-    ground = COLORS[NAMES[colors[count]]] if asks_background else (255, 255, 255)
-    canvas = plain(size, ground)
+    paper = COLORS[NAMES[colors[count]]] if asks_background else (255, 255, 255)
+    canvas = plain(size, paper)
     cells = [(0, 0, size, size)] if count == 1 else some(rng, grid(size, 2, 2), count)
     for drawing, cell in zip(drawings, cells):
         place(canvas, drawing, rng, cell)

@@ -31,7 +31,7 @@ def sample(book: object, rng: np.random.Generator, split: str, size: int = SIZE)
     text = f"{left}{'+' if plus else '-'}{right}="
     font = one(rng, fonts(split))
     canvas, ink = paper_and_ink(rng, split, size)
-    room = size - 4 - (0 if split == "test" else int(rng.integers(5)))
+    room = size - 4 - (0 if split == "test" else 4 * int(rng.integers(2)))
     write_somewhere(canvas, fitted_mask(text, font, room, size // 2), ink, rng, split)
     fields = {"form": "question", "question": QUESTION, "answer": str(result)}
     return Example("equations", fields, (Image(canvas),), meta={"text": text, "font": font, "unseen_pair": unseen})

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kosmos.data.picturebook.canvas import colored, paste, plain
-
-Color = tuple[int, int, int]
+from kosmos.data.picturebook.canvas import Color, colored, paste, plain
 
 
 def paper_and_ink(rng: np.random.Generator, split: str, size: int) -> tuple[np.ndarray, Color]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kosmos.data.picturebook.canvas import SIZE, affine, background, paste, relight
+from kosmos.data.picturebook.canvas import SIZE, ground, moved, paste, plain, relight
 from kosmos.data.picturebook.concepts import PictureBook
 from kosmos.data.picturebook.worlds.draw import one
 from kosmos.document import Image
@@ -29,14 +29,21 @@ def draw(
 ) -> Example:
     """One drawing: plain and white for the test, moved and relit on varied backgrounds in training."""
     label = book.labels[concept]
-    canvas = background(rng, split, size)
-    if split == "test":
-        paste(canvas, book.sprite(concept, artist, size), 0, 0)
-    else:
-        paste(canvas, affine(book, concept, artist, rng, may_flip(label), size), 0, 0)
-        canvas = relight(canvas, rng, split)
+    image = Image(pixels(book, concept, artist, rng, split, size))
     fields = {"form": "caption", "prompt": "An image of", "answer": label}
-    return Example("pictures", fields, (Image(canvas),), cluster=label, meta={"artist": artist, "concept": concept})
+    return Example("pictures", fields, (image,), cluster=label, meta={"artist": artist, "concept": concept})
+
+
+def pixels(
+    book: PictureBook, concept: int, artist: str, rng: np.random.Generator, split: str, size: int = SIZE
+) -> np.ndarray:
+    """The canvas of `draw`: uint8 [size, size, 3]."""
+    if split == "test":
+        canvas = plain(size)
+        paste(canvas, book.sprite(concept, artist, size), 0, 0)
+        return canvas
+    flip = may_flip(book.labels[concept])
+    return relight(moved(book, concept, artist, rng, flip, ground(rng, split), size), rng, split)
 
 
 def training_pairs(book: PictureBook) -> np.ndarray:

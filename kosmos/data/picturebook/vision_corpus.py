@@ -1,0 +1,43 @@
+"""What the picture book gives vision pretraining: the training artists' drawings, and pictures of any world."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kosmos.data.picture_corpus import PictureCorpus
+from kosmos.data.picturebook.concepts import PictureBook
+from kosmos.data.picturebook.reader import shared_book, training_examples
+from kosmos.data.picturebook.templates import template
+from kosmos.data.picturebook.worlds.pictures import may_flip
+from kosmos.errors import ConfigError
+from kosmos.example import split_answer
+
+
+def open_picture_corpus(name: str, pictures: int, seed: int, size: int) -> PictureCorpus:
+    """`drawings`: every drawing of the training artists with its name. Any other name is a world, from which
+    `pictures` examples are drawn once, each with its answer as the caption."""
+    if name == "drawings":
+        return _drawings(shared_book())
+    if pictures < 1:
+        raise ConfigError(f"picture corpus '{name}': say how many pictures to draw (pictures: N)")
+    return _world(name, pictures, seed, size)
+
+
+def _drawings(book: PictureBook) -> PictureCorpus:
+    images = np.concatenate([book.pictures[artist] for artist in book.training_artists])
+    concepts = np.concatenate([book.indices[artist] for artist in book.training_artists])
+    captions = tuple(book.labels[concept] for concept in concepts.tolist())
+    flip = np.array([may_flip(caption) for caption in captions])
+    return PictureCorpus(images, captions, strength=1.0, flip=flip)
+
+
+def _world(name: str, pictures: int, seed: int, size: int) -> PictureCorpus:
+    images: list[np.ndarray] = []
+    captions: list[str] = []
+    for example in training_examples(name, pictures, seed, size):
+        _, answer = split_answer(template(example))
+        pixels = np.asarray(example.images[0].source)
+        images.append(np.concatenate((pixels, np.full((*pixels.shape[:2], 1), 255, dtype=np.uint8)), axis=2))
+        captions.append(answer.strip())
+    # Made pictures vary by themselves, and mirrored letters are other letters.
+    return PictureCorpus(np.stack(images), tuple(captions), strength=0.3, flip=np.zeros(len(images), dtype=bool))
