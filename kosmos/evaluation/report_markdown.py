@@ -35,7 +35,8 @@ def markdown(
     if notes or report["warnings"]:
         parts += ["## To be honest", _list([*notes, *report["warnings"]])]
     if presentation["next_steps"]:
-        steps = "\n".join(f"{command}    # {words}" for command, words in presentation["next_steps"])
+        width = max(len(command) for command, _ in presentation["next_steps"])
+        steps = "\n".join(f"{command.ljust(width)}  # {words}" for command, words in presentation["next_steps"])
         parts += ["## Try next", "RUN is the folder this report lies in.", f"```\n{steps}\n```"]
     return "\n\n".join(parts) + "\n"
 

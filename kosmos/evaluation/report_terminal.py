@@ -17,6 +17,8 @@ _STYLES = {"learned": "bold green", "partly": "yellow", "not_learned": "red", "c
 _BAR_WIDTH = 12
 # Columns from which the full table fits.
 WIDE = 140
+_WIDE_HEADINGS = ["Ability", "n", "", "Score", "95 % interval", "Chance", "Blank", "Best cheap baseline", "Verdict"]
+_NARROW_HEADINGS = ["Ability", "Score", "95 %", "Chance", "Blank", "Baseline", "Verdict"]
 
 
 def print_report(run: Path, console: Console | None = None) -> None:
@@ -26,7 +28,7 @@ def print_report(run: Path, console: Console | None = None) -> None:
     """
     report = load_report(run)
     console = console or Console()
-    console.print(_table(report, wide=console.width >= WIDE))
+    console.print(_table(report, console.width))
     facts = report["run"]
     parameters = facts["parameters"].get("total", sum(facts["parameters"].values()))
     console.print(
@@ -39,32 +41,35 @@ def print_report(run: Path, console: Console | None = None) -> None:
             console.print(Text(str(run / name)), soft_wrap=True)
 
 
-def _table(report: dict[str, Any], wide: bool) -> Table:
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    grid.add_column("Ability", no_wrap=True, overflow="ellipsis", max_width=34 if wide else 20)
-    if wide:
-        grid.add_column("n", justify="right", no_wrap=True)
-        grid.add_column("", no_wrap=True)
-    grid.add_column("Score", justify="right", no_wrap=True)
-    grid.add_column("95 % interval" if wide else "95 %", justify="center", no_wrap=True)
-    grid.add_column("Chance", justify="right", no_wrap=True)
-    grid.add_column("Blank", justify="right", no_wrap=True)
-    grid.add_column("Best cheap baseline" if wide else "Baseline", no_wrap=True, overflow="ellipsis", max_width=32)
-    grid.add_column("Verdict", no_wrap=True, overflow="ellipsis")
-    for row in report["abilities"]:
-        judged = verdict(row)
-        style = _STYLES[judged.kind]
-        blank = "–" if row["blank_image"] is None else percent(row["blank_image"]["score"])
-        bounds, baseline, words = interval_cell(row["interval"]), baseline_cell(row), judged.text
-        if not wide:
-            bounds, baseline, words = bounds.replace(" ", ""), baseline.split(" ")[0], judged.short
-        cells: list[str | Text] = [row["title"]]
-        if wide:
-            cells += [str(row["n"]), Text(_bar(row["score"]), style)]
-        cells += [Text(percent(row["score"]), "bold"), Text(bounds, "dim"), percent(row["chance"]), blank, baseline]
-        cells.append(Text(words, style))
-        grid.add_row(*cells)
+def _table(report: dict[str, Any], width: int) -> Table:
+    """The full table, or where there is no room for it one without bars and names. Long titles are shortened."""
+    wide = width >= WIDE
+    headings = _WIDE_HEADINGS if wide else _NARROW_HEADINGS
+    rows = [_cells(row, wide) for row in report["abilities"]]
+    widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
+    gap = 2 if width >= 100 else 1
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, gap, 0, 0))
+    widths[0] = max(8, min(widths[0], width - 4 - sum(widths[1:]) - (gap + 1) * (len(widths) - 1)))
+    for heading, column_width in zip(headings, widths):
+        right = heading in ("n", "Score", "Chance", "Blank")
+        grid.add_column(
+            heading, justify="right" if right else "left", width=column_width, no_wrap=True, overflow="ellipsis"
+        )
+    for row, cells in zip(report["abilities"], rows):
+        style = _STYLES[verdict(row).kind]
+        styles = {"": style, "Verdict": style, "Score": "bold", "95 %": "dim", "95 % interval": "dim"}
+        grid.add_row(*(Text(cell, styles.get(heading, "")) for heading, cell in zip(headings, cells)))
     return grid
+
+
+def _cells(row: dict[str, Any], wide: bool) -> list[str]:
+    judged, bounds, baseline = verdict(row), interval_cell(row["interval"]), baseline_cell(row)
+    blank = "–" if row["blank_image"] is None else percent(row["blank_image"]["score"])
+    figures = [percent(row["chance"]), blank]
+    score = percent(row["score"])
+    if wide:
+        return [row["title"], str(row["n"]), _bar(row["score"]), score, bounds, *figures, baseline, judged.text]
+    return [row["title"], score, bounds.replace(" ", ""), *figures, baseline.split(" ")[0], judged.short]
 
 
 def _bar(score: float) -> str:

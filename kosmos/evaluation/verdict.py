@@ -7,6 +7,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 METRIC_NAMES = {"exact_match": "exact match", "token_f1": "word F1"}
+BASELINE_NAMES = {
+    "majority": "commonest answer",
+    "question_majority": "commonest to the question",
+    "pixel_nearest_neighbour": "pixel 1-NN",
+    "pixel_nearest_neighbour_same_question": "pixel 1-NN, same question",
+    "nearest_demonstration": "nearest demonstration",
+    "random_demonstration": "any demonstration",
+    "central_candidate": "central candidate",
+    "candidate_nearest_context": "candidate nearest to a given",
+}
 
 
 @dataclass(frozen=True)
@@ -28,7 +38,7 @@ def verdict(row: Mapping[str, Any]) -> Verdict:
         return Verdict("not learned", "not learned", "not_learned")
     if row["beats_baseline"] is False:
         below = row["score"] <= strongest(row)["score"]
-        words = "learned, below the baseline" if below else "learned, baseline not clearly beaten"
+        words = "learned, below baseline" if below else "learned, near baseline"
         return Verdict(words, "≤ baseline" if below else "~ baseline", "partly")
     return Verdict("learned", "learned", "learned")
 
@@ -42,7 +52,8 @@ def baseline_cell(row: Mapping[str, Any]) -> str:
     """Score and name of the strongest baseline."""
     if row["strongest_baseline"] is None:
         return "–"
-    return f"{percent(strongest(row)['score'])} {row['strongest_baseline'].replace('_', ' ')}"
+    name = row["strongest_baseline"]
+    return f"{percent(strongest(row)['score'])} {BASELINE_NAMES.get(name, name.replace('_', ' '))}"
 
 
 def percent(value: float) -> str:

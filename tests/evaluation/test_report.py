@@ -84,7 +84,7 @@ def test_report_md_shows_the_table_the_pictures_and_the_honest_notes(run: Path) 
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len({len(row) for row in rows}) == 1 and len(rows) == 6
     assert [cell.strip() for cell in rows[2].strip("|").split("|")] == [
-        "Shades", "400", "100.0", "99.0 – 100.0", "25.0", "25.0", "25.0 majority", "learned"
+        "Shades", "400", "100.0", "99.0 – 100.0", "25.0", "25.0", "25.0 commonest answer", "learned"
     ]  # fmt: skip
     assert "not learned" in rows[3] and "at chance, as it must be" in rows[4]
     assert rows[5].startswith("| describe (word F1)")
@@ -94,7 +94,7 @@ def test_report_md_shows_the_table_the_pictures_and_the_honest_notes(run: Path) 
         "![Training loss by source](loss_curve.png)",
         "- Nothing here is a photograph.",
         "- Puzzles: three candidates each",
-        'kosmos generate RUN -i cat.png "An image of"    # caption a picture',
+        'kosmos generate RUN -i cat.png "An image of"  # caption a picture',
         "- parameters: total 2,100,000, decoder 1,700,000",
         "- training artists: 4",
         "- **Shades** (right)  ",
