@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -10,75 +10,93 @@ from torch import Tensor, nn
 
 from kosmos.config import VisionConfig
 from kosmos.errors import ConfigError
+from kosmos.model.tower import VisionTower
 
 
-def _norm(channels: int) -> nn.GroupNorm:
-    # GroupNorm, not BatchNorm: a picture's features must not depend on its neighbours in the batch.
-    return nn.GroupNorm(max(1, channels // 16), channels)
+def _norm(kind: str, channels: int) -> nn.Module:
+    # `group` never looks at neighbours in the batch; `batch` learns faster, and only vision pretraining lets it look.
+    return nn.BatchNorm2d(channels) if kind == "batch" else nn.GroupNorm(max(1, channels // 16), channels)
 
 
 class ConvBlock(nn.Module):
-    """Residual block of two 3x3 convolutions; `stride` 2 halves the picture."""
+    """Residual 3x3 convolution: x + relu(norm(conv(x)))."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, channels: int, norm: str) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
-        self.norm1 = _norm(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.norm2 = _norm(outputs)
-        self.shortcut = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else None
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm = _norm(norm, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, C, H, W]."""
+        result: Tensor = x + F.relu(self.norm(self.conv(x)))
+        return result
+
+
+class Shrink(nn.Module):
+    """A convolution that divides the sides of the picture by `stride` and changes the width."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, norm: str) -> None:
+        super().__init__()
+        kernel, padding = (3, 1) if stride == 2 else (stride, 0)
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding, bias=False)
+        self.norm = _norm(norm, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C', H / stride, W / stride]."""
-        inner = F.relu(self.norm1(self.conv1(x)))
-        inner = self.norm2(self.conv2(inner))
-        if inner.shape[-1] != x.shape[-1]:
-            x = F.avg_pool2d(x, 2)
-        if self.shortcut is not None:
-            x = self.shortcut(x)
-        return F.relu(x + inner)
+        return F.relu(self.norm(self.conv(x)))
 
 
-class ConvTower(nn.Module):
-    """Stages that each halve the picture (`features`), then `last_layer` and a LayerNorm over channels.
+class ConvTower(VisionTower):
+    """Stages that shrink the picture and look at it (`features`), then `last_layer` and a LayerNorm over channels.
 
-    `channels` gives each stage's width; the last layer brings the width to `hidden_size`. 48 pixels and three stages
+    The first stage divides the sides by `stem_stride`, each further one by 2: 48 pixels, stem_stride 4 and two stages
     give 6 x 6 positions. With `trainable: last_layer`, `features` runs without gradients.
     """
 
     def __init__(self, config: VisionConfig) -> None:
-        super().__init__()
-        shrink = 2 ** len(config.channels)
+        shrink = config.stem_stride * 2 ** (len(config.channels) - 1)
         if not config.channels or config.image_size % shrink:
             raise ConfigError(
                 f"vision: a conv tower needs `channels`, and image_size {config.image_size} must be a multiple of "
-                f"2^{len(config.channels)} = {shrink}, as each stage halves the picture"
+                f"{shrink}, as stem_stride and the further stages shrink the picture by that much"
             )
-        self.trainable = config.trainable
-        self.hidden_size = config.hidden_size
-        self.num_positions = (config.image_size // shrink) ** 2
-        widths = (3, *config.channels)
-        self.features = nn.Sequential(*(ConvBlock(inputs, outputs, 2) for inputs, outputs in pairwise(widths)))
-        self.last_layer = ConvBlock(config.channels[-1], config.hidden_size, 1)
-        self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        if config.hidden_size != config.channels[-1]:
+            raise ConfigError(
+                f"vision.hidden_size is {config.hidden_size}, but the last of vision.channels is {config.channels[-1]}"
+                "; make them equal"
+            )
+        super().__init__(config, (config.image_size // shrink) ** 2)
+        layers: list[nn.Module] = []
+        width = 3
+        for stage, channels in enumerate(config.channels):
+            layers.append(Shrink(width, channels, config.stem_stride if stage == 0 else 2, config.norm))
+            layers += [ConvBlock(channels, config.norm) for _ in range(config.blocks)]
+            width = channels
+        self.features = nn.Sequential(*layers)
+        self.last_layer = ConvBlock(width, config.norm)
+        self.post_layernorm = nn.LayerNorm(width, eps=config.layer_norm_eps)
         self.materialize()
+        self.freeze()
 
-    def trainable_when_frozen(self) -> list[nn.Module]:
-        """What `trainable: last_layer` leaves trainable."""
+    def last_layer_modules(self) -> list[nn.Module]:
         return [self.last_layer, self.post_layernorm]
 
-    def train(self, mode: bool = True) -> ConvTower:
-        super().train(mode and self.trainable == "all")
-        return self
+    def train(self, mode: bool = True) -> Self:
+        # Batch statistics are fixed once pretrained: a picture's features must not depend on its neighbours.
+        return super().train(False)
+
+    def train_statistics(self) -> None:
+        """Let batch normalisation learn its statistics: for vision pretraining only."""
+        nn.Module.train(self, True)
 
     def materialize(self) -> None:
-        """Lay the weights out as the convolutions like them; tensors read from a file are not."""
+        # Tensors read from a file are not laid out as convolutions like them.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Normalised pixels [N, 3, S, S] -> features [N, P, C], P = (S / 2^stages)^2."""
+        """Normalised pixels [N, 3, S, S] -> features [N, P, C], each position L2-normalised."""
         pixels = pixels.to(self.post_layernorm.weight.dtype, memory_format=torch.channels_last)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.trainable == "all"):
+        with self.gradients_below_last_layer():
             hidden = self.features(pixels)
         hidden = self.last_layer(hidden).flatten(2).transpose(1, 2)
         return F.normalize(self.post_layernorm(hidden), dim=-1)

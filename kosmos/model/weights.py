@@ -21,9 +21,8 @@ from torch import Tensor, nn
 from kosmos.config import ModelConfig
 from kosmos.config_files import load_config, save_config
 from kosmos.errors import ConfigError, DataError, StorageError, UsageError
-from kosmos.model.conv_tower import ConvTower
 from kosmos.model.encoders import build_encoder
-from kosmos.model.vision import ClipTower
+from kosmos.model.tower import VisionTower
 
 if TYPE_CHECKING:
     from kosmos.model.kosmos import Kosmos, Saveable
@@ -150,5 +149,5 @@ def assign(model: Kosmos, tensors: dict[str, Tensor], folder: Path) -> None:
             )
     model.load_state_dict(tensors, assign=True)
     for module in model.modules():
-        if isinstance(module, ClipTower | ConvTower):
+        if isinstance(module, VisionTower):
             module.materialize()

@@ -17,7 +17,8 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
 from kosmos.config import VisionConfig
 from kosmos.errors import ConfigError, DataError, StorageError, UsageError
-from kosmos.model.vision import ClipTower, build_vision, resolve_vision
+from kosmos.model.clip_tower import ClipTower
+from kosmos.model.vision import build_vision, resolve_vision
 from tests.model.tiny import shake
 
 SMALL = VisionConfig(image_size=28, hidden_size=24, num_layers=3, num_heads=4, ffn_size=48)

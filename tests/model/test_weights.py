@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 VARIANTS: list[dict[str, Any]] = [
     {},
     {"decoder.position": "sinusoidal", "resampler.kind": "perceiver"},
-    {"vision.kind": "conv", "vision.channels": (4, 8), "vision.trainable": "all"},
+    {"vision.kind": "conv", "vision.channels": (8, 24), "vision.norm": "batch", "vision.trainable": "all"},
     {"vision": None},
 ]
 
