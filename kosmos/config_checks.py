@@ -6,7 +6,15 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from kosmos.config import DataConfig, DecoderConfig, ModelConfig, OptimizerConfig, TrainConfig, VisionConfig
+from kosmos.config import (
+    DataConfig,
+    DecoderConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TrainConfig,
+    VisionConfig,
+    VisionPretrainingConfig,
+)
 from kosmos.errors import ConfigError
 
 Problem = tuple[str, str]
@@ -20,6 +28,8 @@ def problems(config: Any) -> list[Problem]:
         return list(_train(config))
     if isinstance(config, DataConfig):
         return list(_data(config, None))
+    if isinstance(config, VisionPretrainingConfig):
+        return list(_vision_pretraining(config))
     return []
 
 
@@ -81,8 +91,10 @@ def _vision(config: VisionConfig) -> Iterator[Problem]:
     else:
         if not config.channels or any(channels <= 0 for channels in config.channels):
             yield "channels", "kind conv needs the output channels of each stage, as [32, 64, 128]"
-        if config.image_size < 2 ** len(config.channels):
-            yield "channels", f"{len(config.channels)} stages halve a picture of {config.image_size} pixels to nothing"
+        yield from _positive(config, "stem_stride", "blocks")
+        shrink = config.stem_stride * 2 ** max(0, len(config.channels) - 1)
+        if shrink > 0 and config.image_size % shrink:
+            yield "image_size", f"{config.image_size} must be a multiple of {shrink}, by which the stages shrink it"
 
 
 def _train(config: TrainConfig) -> Iterator[Problem]:
@@ -94,6 +106,16 @@ def _train(config: TrainConfig) -> Iterator[Problem]:
         yield "threads", "must be 0 (all cores) or more"
     if config.optimizer.warmup_steps > config.steps:
         yield "optimizer.warmup_steps", f"{config.optimizer.warmup_steps} is more than steps {config.steps}"
+
+
+def _vision_pretraining(config: VisionPretrainingConfig) -> Iterator[Problem]:
+    yield from _under("vision", _vision(config.vision))
+    yield from _positive(config, "steps", "batch_size", "matrix_lr", "lr", "embedding_size", "log_every")
+    yield from _fractions(config, "label_smoothing")
+    if config.warmup_steps > config.steps:
+        yield "warmup_steps", f"{config.warmup_steps} is more than steps {config.steps}"
+    for index, corpus in enumerate(config.corpora):
+        yield from _under(f"corpora.{index}", _positive(corpus, "share"))
 
 
 def _optimizer(config: OptimizerConfig) -> Iterator[Problem]:

@@ -201,7 +201,7 @@ CONTRADICTIONS = [
     ),
     (
         "model: {vision: {kind: conv, image_size: 4, channels: [8, 8, 8]}}",
-        "model.vision.channels: 3 stages halve a picture of 4 pixels to nothing",
+        "model.vision.image_size: 4 must be a multiple of 8, by which the stages shrink it",
     ),
     ("optimizer: {lr: .nan}", "optimizer.lr: must be above 0, not nan"),
     ("optimizer: {clip_norm: 0}", "optimizer.clip_norm: must be above 0, not 0.0"),
