@@ -58,8 +58,11 @@ class VisionConfig:
     ffn_size: int = 4096
     activation: Literal["quick_gelu", "gelu"] = "quick_gelu"
     layer_norm_eps: float = 1e-5
-    # kind: conv; output channels of each stage, every stage halves the picture.
+    # kind: conv. Width of each stage; the first shrinks the picture by stem_stride, every other one by 2.
     channels: tuple[int, ...] = ()
+    stem_stride: int = 2
+    blocks: int = 1  # residual convolutions of each stage; the last layer is one more
+    norm: Literal["group", "batch"] = "group"
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,44 @@ class TrainConfig:
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2
     random_vision: bool = False
+
+
+@dataclass(frozen=True)
+class VisionPretrainingConfig:
+    """Contrastive pretraining of a small vision tower on picture-caption pairs, as CLIP is (`kosmos train-vision`).
+
+    Filters learn with Muon at `matrix_lr`, everything else with AdamW at `lr`; both decay to 0.
+    """
+
+    __pydantic_config__ = STRICT
+
+    vision: VisionConfig = field(default_factory=lambda: VisionConfig(kind="conv", trainable="all"))
+    # What is learned from: a picture corpus by name and the number of pictures taken from it, and its share.
+    corpora: tuple[PictureCorpusConfig, ...] = ()
+    tokenizer: str = ""
+    steps: int = 1000
+    batch_size: int = 256
+    matrix_lr: float = 0.05
+    lr: float = 0.02
+    weight_decay: float = 0.02
+    warmup_steps: int = 50
+    label_smoothing: float = 0.1
+    embedding_size: int = 192
+    seed: int = 1
+    threads: int = 0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    log_every: int = 10
+
+
+@dataclass(frozen=True)
+class PictureCorpusConfig:
+    """Pictures for vision pretraining: a world, how many pictures of it, and its share of each batch."""
+
+    __pydantic_config__ = STRICT
+
+    name: str
+    share: float
+    pictures: int = 0  # 0: all there are
 
 
 def replace(config: Any, **changes: Any) -> Any:
