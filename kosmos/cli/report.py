@@ -2,27 +2,28 @@
 
 examples:
   kosmos report runs/demo
-  kosmos report runs/demo --json | python -m json.tool
+  kosmos report runs/demo --json
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
-
-from kosmos.errors import DataError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="a run directory")
-    parser.add_argument("--json", action="store_true", help="print report.json instead of the text")
+    parser.add_argument("--json", action="store_true", help="print report.json instead of the table")
 
 
 def run(args: argparse.Namespace) -> int:
-    file = args.run / ("report.json" if args.json else "report.md")
-    if not args.run.is_dir():
-        raise DataError(f"{args.run}: no such run directory")
-    if not file.is_file():
-        raise DataError(f"{args.run}: no report yet; make one with `kosmos evaluate {args.run}`")
-    print(file.read_text(encoding="utf-8").rstrip("\n"))
+    if args.json:
+        from kosmos.evaluation.report import load_report
+
+        print(json.dumps(load_report(args.run), indent=2))
+    else:
+        from kosmos.evaluation.report_terminal import print_report
+
+        print_report(args.run)
     return 0

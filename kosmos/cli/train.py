@@ -3,11 +3,12 @@
 examples:
   kosmos train recipe.yaml --out runs/mine
   kosmos train recipe.yaml --out runs/mine --optimizer.lr 1e-4 --steps 2K
-  kosmos train recipe.yaml --out runs/mine --resume
+  kosmos train runs/mine/config.yaml --out runs/mine --resume
   kosmos train recipe.yaml --keys
 
 Every key of the recipe is an option too, with dots: preset < file < command line. Values are YAML (`null`, `[16, 32]`);
-2K is two thousand. Ctrl-C saves a checkpoint first; `--resume` goes on from the newest whole one.
+2K is two thousand. Ctrl-C saves a checkpoint first; `--resume` goes on from the newest whole one, to the same result
+as if the run had never stopped.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ TAKES_OVERRIDES = True
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", type=Path, metavar="CONFIG", help="recipe, a YAML file")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="run directory; a new one, unless --resume")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="run directory; an empty or new one, unless --resume")
     parser.add_argument("--resume", action="store_true", help="go on with the run in DIR")
-    parser.add_argument("--random-vision", action="store_true", help="allow a vision tower with nothing pretrained")
+    parser.add_argument(
+        "--random-vision", action=argparse.BooleanOptionalAction, help="allow a frozen vision tower with random weights"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress; errors only")
     parser.add_argument("--keys", action="store_true", help="print every key of the recipe with its meaning, and stop")
 
@@ -38,18 +41,14 @@ def run(args: argparse.Namespace) -> int:
     if not args.config.is_file():
         raise DataError(f"{args.config}: no such file; a recipe is a YAML file, see `kosmos train --help`")
     overrides = read_overrides(args.overrides)
-    if args.random_vision:
-        overrides.append("random_vision=true")
+    if args.random_vision is not None:
+        overrides.append(f"random_vision={str(args.random_vision).lower()}")
     config = load_config(args.config, TrainConfig, overrides)
     if args.keys:
         print(describe(config))
         return 0
     if args.out is None:
         raise UsageError("the run needs a folder: --out DIR")
-    if args.out.exists() and not args.resume:
-        raise UsageError(f"{args.out} is there already; --resume goes on with it, or choose another --out")
-    if args.resume and not args.out.is_dir():
-        raise UsageError(f"{args.out}: no run to go on with; leave out --resume")
     from kosmos.training.loop import train
 
     train(config, args.out, resume=args.resume, quiet=args.quiet)

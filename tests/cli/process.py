@@ -18,6 +18,11 @@ def environment() -> dict[str, str]:
     return {**os.environ, **quiet}
 
 
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its bytes."""
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
 def one_line(finished: subprocess.CompletedProcess[str]) -> str:
     """The single line of an error; fails when there is more or less than that."""
     lines = finished.stderr.splitlines()

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from kosmos.api import generate, load
+from kosmos.cli.generate import prepare
+from kosmos.cli.main import main, verb_parser
+from kosmos.document import Document, Image
+from kosmos.inference.engine import Engine
+from tests.inference.tiny import save_tiny
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with model/, cat.png, dog.png and text.png (which is none)."""
+    folder = tmp_path_factory.mktemp("generate")
+    save_tiny(folder)
+    for seed, name in enumerate(("cat", "dog")):
+        pixels = np.random.default_rng(seed).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+        PIL.Image.fromarray(pixels).save(folder / f"{name}.png")
+    (folder / "text.png").write_text("not a picture", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def engine(run: Path) -> Engine:
+    return load(run / "model")
+
+
+@pytest.fixture(autouse=True)
+def inside(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run)
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["-i", "cat.png", "An image of"], [Path("cat.png"), "An image of"]),
+        (
+            ["one", "-i", "a.png", "two", "--image=b.png", "three"],
+            ["one", Path("a.png"), "two", Path("b.png"), "three"],
+        ),
+        (["--seed", "3", "one", "--json", "two"], ["one", "two"]),
+        (["-i", "a.png", "-i", "b.png"], [Path("a.png"), Path("b.png")]),
+        (["-5 degrees is", "--text", "cold", "-"], ["-5 degrees is", "cold", "-"]),
+        (["--", "-i", "--seed"], ["-i", "--seed"]),
+        ([], None),
+    ],
+)
+def test_parts_keep_their_order(words: list[str], parts: list[str | Path] | None) -> None:
+    parser = verb_parser("generate")
+    prepared = prepare(parser, ["RUN", *words])
+    assert parser.parse_args(prepared).parts == parts
+    assert parser.parse_args(prepared).run == Path("RUN")
+
+
+def test_options_may_come_before_the_run() -> None:
+    parser = verb_parser("generate")
+    parsed = parser.parse_args(prepare(parser, ["-i", "cat.png", "--seed", "3", "RUN", "text"]))
+    assert (parsed.run, parsed.parts, parsed.seed) == (Path("RUN"), [Path("cat.png"), "text"], 3)
+
+
+def test_text_comes_out(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["generate", "model", "-i", "cat.png", "An image of", "--max-new-tokens", "9"]) == 0
+    expected = generate(engine, [Path("cat.png"), "An image of"], max_new_tokens=9)
+    assert capsys.readouterr().out == f"{expected.text}\n"
+
+
+def test_words_and_pictures_interleave(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["This", "is", "-i", "cat.png", "and this", "-i", "dog.png", "--max-new-tokens", "4", "--json"]
+    assert main(["generate", "model", *words]) == 0
+    document = Document("This is", Image(Path("cat.png")), "and this", Image(Path("dog.png")))
+    expected = generate(engine, document, max_new_tokens=4)
+    made = json.loads(capsys.readouterr().out)
+    assert made == {
+        "text": expected.text,
+        "token_ids": list(expected.token_ids),
+        "log_probs": list(expected.log_probs),
+        "finish_reason": expected.finish_reason,
+    }
+
+
+def test_streamed_text_is_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["generate", "model", "an image", "--temperature", "1.5", "--seed", "8", "--min-new-tokens", "8"]
+    assert main(words) == 0
+    whole = capsys.readouterr().out
+    assert main([*words, "--stream"]) == 0
+    assert capsys.readouterr().out == whole
+    assert len(whole) > 8
+
+
+def test_many_prompts_from_a_file(engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [
+        {"prompt": ["An image", {"image": "cat.png"}], "id": "a"},
+        {"prompt": "two dogs", "max_new_tokens": 2},
+    ]
+    Path("prompts.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    out = tmp_path / "new" / "answers.jsonl"
+    words = ["generate", "model", "--jsonl", "prompts.jsonl", "--max-new-tokens", "5"]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert main([*words, "--out", str(out), "--batch-size", "1"]) == 0
+    made = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [answer["id"] for answer in made] == ["a", 2]
+    assert made[0]["token_ids"] == list(generate(engine, ["An image", Path("cat.png")], max_new_tokens=5).token_ids)
+    assert made[1]["token_ids"] == list(generate(engine, "two dogs", max_new_tokens=2).token_ids)
+    assert [json.loads(line)["token_ids"] for line in printed.splitlines()] == [a["token_ids"] for a in made]
+    before = out.read_bytes()
+    assert main([*words, "--out", str(out)]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["nowhere", "an"], 2, "nowhere: no such run"),
+        (["model", "-i", "nowhere.png", "an"], 3, "nowhere.png: cannot read the picture: No such file"),
+        (["model", "-i", "text.png", "an"], 3, "text.png: not a PNG, JPEG, WEBP or GIF picture"),
+        (["model", "-i"], 2, "expected one argument"),
+        (["model", "an", "--temprature", "1"], 2, "did you mean '--temperature'?"),
+        (["model", "an", "--temperature", "-1"], 2, "temperature is -1.0"),
+        (["model", "an", "--top-p", "0.5"], 2, "add --temperature"),
+        (["model", "an", "--max-new-tokens", "0"], 2, "must be at least 1"),
+        (["model", "an", "--min-new-tokens", "99"], 2, "between 0 and max_new_tokens"),
+        (["model", "an", "--stream", "--json"], 2, "choose one of"),
+        (["model", "an", "--out", "x"], 2, "--out is for --jsonl"),
+        (["model", "an", "--jsonl", "x"], 2, "brings its own prompts"),
+        (["model", "--jsonl", "nowhere.jsonl"], 3, "nowhere.jsonl: cannot read the prompts"),
+        (["model", "an", "--device", "tpu9"], 2, "--device tpu9: unknown"),
+        (["model", "of " * 200], 2, "tokens long"),
+        ([], 2, "RUN"),
+    ],
+)
+def test_bad_input_is_one_line(words: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["generate", *words]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("kosmos: error: ")
+    assert captured.err.count("\n") == 1
+    assert message in captured.err

@@ -1,0 +1,156 @@
+"""`kosmos train` as a real process: bad recipes, full disks, Ctrl-C, resuming; nothing is ever written over."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.process import Command, environment, one_line, snapshot
+
+
+def curve(run: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl without what a clock measured."""
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for record in records:
+        del record["timing"]
+    return records
+
+
+def last_weights(run: Path) -> bytes:
+    return (run / "checkpoints" / "step-100" / "weights" / "model.safetensors").read_bytes()
+
+
+def test_a_run_learns_and_leaves_its_directory(tiny_run: Path) -> None:
+    records = curve(tiny_run)
+    assert [record["step"] for record in records] == list(range(1, 101))
+    assert records[-1]["loss"] < 0.5 * records[0]["loss"]
+    assert records[-1]["lr"] == 0
+    assert sorted(folder.name for folder in (tiny_run / "checkpoints").iterdir()) == ["step-100", "step-75"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["nothing.yaml"], 3, "nothing.yaml: no such file"),
+        (["recipe.yaml"], 2, "the run needs a folder: --out DIR"),
+        (["recipe.yaml", "--out", "new", "--optimizer.lrr", "1"], 2, "(did you mean 'optimizer.lr'?)"),
+        (["recipe.yaml", "--out", "new", "--optimizer.lr", "fast"], 2, "optimizer.lr: must be a number"),
+        (["recipe.yaml", "--out", "new", "--steps", "1.5"], 2, "steps: must be a whole number"),
+        (
+            ["recipe.yaml", "--out", "new", "--tokenizer", "nothing.model"],
+            3,
+            "nothing.model: cannot read the tokenizer",
+        ),
+        (["recipe.yaml", "--out", "new", "--data.sources.text.corpora.0.path", "no.jsonl"], 3, "no.jsonl"),
+        (
+            ["recipe.yaml", "--out", "new", "--no-random-vision", "--model.vision.trainable", "none"],
+            2,
+            "random and frozen",
+        ),
+        (["recipe.yaml", "--out", "new", "lr"], 2, "unexpected argument: lr"),
+    ],
+)
+def test_bad_calls(kosmos_here: Command, tiny_files: Path, arguments: list[str], code: int, message: str) -> None:
+    finished = kosmos_here("train", *arguments, cwd=tiny_files)
+    assert message in one_line(finished)
+    assert finished.returncode == code
+    assert not (tiny_files / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model: {preset: tiny}\nstepz: 3\n", "stepz: unknown key (did you mean 'steps'?)"),
+        ("model: {preset: tiny}\nsteps: many\n", "steps: must be a whole number"),
+        ("model: {preset: tiny\n", "not valid YAML"),
+        ("- 1\n", "must hold a mapping"),
+        ("model: {preset: tinny}\n", "no preset 'tinny' (did you mean 'tiny'?)"),
+    ],
+)
+def test_bad_recipes(kosmos_here: Command, tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    finished = kosmos_here("train", "bad.yaml", "--out", "new", cwd=tmp_path)
+    assert message in one_line(finished)
+    assert finished.returncode == 2
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_existing_run_is_left_as_it_is(kosmos_here: Command, tiny_run: Path) -> None:
+    before = snapshot(tiny_run)
+    finished = kosmos_here("train", "recipe.yaml", "--out", "run", cwd=tiny_run.parent)
+    assert "exists already" in one_line(finished)
+    assert finished.returncode == 2
+    assert snapshot(tiny_run) == before
+
+
+def test_resuming_with_another_recipe_is_refused(kosmos_here: Command, tiny_run: Path) -> None:
+    before = snapshot(tiny_run)
+    finished = kosmos_here(
+        "train", "recipe.yaml", "--out", "run", "--resume", "--optimizer.lr", "1", cwd=tiny_run.parent
+    )
+    assert "optimizer.lr" in one_line(finished)
+    assert finished.returncode == 2
+    assert snapshot(tiny_run) == before
+
+
+def test_keys_explains_the_recipe(kosmos_here: Command, tiny_files: Path) -> None:
+    finished = kosmos_here("train", "recipe.yaml", "--keys", cwd=tiny_files)
+    assert finished.returncode == 0
+    assert "--optimizer.lr FLOAT" in finished.stdout
+    assert "(default: 0.003)" in finished.stdout
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_later(
+    kosmos: Command, tiny_files: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    """The limit lets the first lines through and refuses the weights, as a full disk does in the middle of a save."""
+    run = tmp_path / "run"
+
+    def limit_file_size() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+
+    command = ["train", "recipe.yaml", "--out", run]
+    finished = kosmos(*command, "--quiet", cwd=tiny_files, preexec_fn=limit_file_size)
+    assert "File too large" in one_line(finished)
+    assert finished.returncode == 5
+    assert list((run / "checkpoints").iterdir()) == []  # nothing half-written
+    finished = kosmos(*command, "--quiet", "--resume", cwd=tiny_files)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert last_weights(run) == last_weights(tiny_run)
+
+
+def test_ctrl_c_saves_and_resuming_ends_as_if_never_stopped(
+    kosmos: Command, tiny_files: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "kosmos", "train", "recipe.yaml", "--out", str(run)]
+    process = subprocess.Popen(
+        command, cwd=tiny_files, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not ((run / "metrics.jsonl").exists() and len(curve_lines(run)) >= 3):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 4, said
+    assert said.splitlines()[-1].startswith(f"kosmos: error: {run}: saved after step ")
+    stopped = len(curve_lines(run))
+    assert 3 <= stopped < 100
+    assert [folder.name for folder in (run / "checkpoints").iterdir()] == [f"step-{stopped}"]
+
+    finished = kosmos("train", "recipe.yaml", "--out", run, "--resume", "--quiet", cwd=tiny_files)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert curve(run) == curve(tiny_run)
+    assert last_weights(run) == last_weights(tiny_run)
+
+
+def curve_lines(run: Path) -> list[str]:
+    return (run / "metrics.jsonl").read_text().splitlines()
