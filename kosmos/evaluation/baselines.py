@@ -141,6 +141,20 @@ def candidate_nearest_context(task: Task, train: Sequence[Example], test: Sequen
     return predictions
 
 
+def unseen_candidate(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Predictions:
+    """Mode `yes`: any candidate picture that is none of the given ones (scored by expectation).
+
+    In puzzles without noise the answer often is a new picture, so exclusion alone beats chance.
+    """
+    predictions: Predictions = []
+    for example in test:
+        candidates = _candidate_images(task, example)
+        given = set(_contexts(task, example)[0].images[:-1])
+        unseen = [index for index, candidate in enumerate(candidates) if candidate not in given]
+        predictions.append(_indices(unseen or list(range(len(candidates)))))
+    return predictions
+
+
 _BASELINES: dict[str, Baseline] = {
     function.__name__: function
     for function in (
@@ -152,6 +166,7 @@ _BASELINES: dict[str, Baseline] = {
         random_demonstration,
         central_candidate,
         candidate_nearest_context,
+        unseen_candidate,
     )
 }
 FITTED = {"majority", "question_majority", "pixel_nearest_neighbour", "pixel_nearest_neighbour_same_question"}

@@ -16,6 +16,7 @@ BASELINE_NAMES = {
     "random_demonstration": "any demonstration",
     "central_candidate": "central candidate",
     "candidate_nearest_context": "candidate nearest to a given",
+    "unseen_candidate": "any candidate not given",
 }
 
 

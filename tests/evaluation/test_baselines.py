@@ -107,6 +107,15 @@ def test_candidate_baselines() -> None:
     assert found == {"central_candidate": pytest.approx(1 / 3), "candidate_nearest_context": 1.0}
 
 
+def test_the_unseen_candidate_excludes_what_was_given() -> None:
+    levels = [40, 120, 220]
+    images = tuple(flat(level) for level in [40, *levels])
+    examples = [Example("new", {"gold": 1}, images), Example("given", {"gold": 0}, images)]
+    task = puzzle_task(examples=lambda: examples, baselines=("unseen_candidate",))
+    assert scores(task) == {"unseen_candidate": 0.25}  # a half for one of two, and nothing
+    assert scores(puzzle_task(baselines=("unseen_candidate",))) == {"unseen_candidate": pytest.approx(1 / 3)}
+
+
 def test_candidate_baselines_need_candidates() -> None:
     with pytest.raises(UsageError, match="mode 'yes' only"):
         run_baselines(shade_task(baselines=("central_candidate",)))
