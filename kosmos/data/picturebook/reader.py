@@ -99,3 +99,13 @@ def training_examples(name: str, count: int, seed: int = 0, size: int = SIZE) ->
                 made.append(reader.example(shard, record, epoch))
         epoch += 1
     return made
+
+
+def plain_training_pictures(size: int = SIZE) -> list[Example]:
+    """Every training picture once, plain on white as test pictures are: what pixel nearest neighbour is fitted on."""
+    book = shared_book()
+    rng = np.random.default_rng(0)
+    return [
+        replace(pictures.draw(book, concept, book.training_artists[artist], rng, "test", size), id=f"plain/{number}")
+        for number, (concept, artist) in enumerate(pictures.training_pairs(book).tolist())
+    ]

@@ -11,6 +11,7 @@ from kosmos.data.picturebook.heldout import load_heldout
 from kosmos.data.picturebook.reader import plain_training_pictures, training_examples
 from kosmos.data.picturebook.templates import RAVEN_CANDIDATES, raven_contexts, template
 from kosmos.data.picturebook.vocabulary import MADE_UP_WORDS
+from kosmos.evaluation.baselines import register_baseline
 from kosmos.evaluation.task import Task
 from kosmos.example import Example
 
@@ -38,6 +39,19 @@ def blind_guess(examples: Sequence[Example]) -> float:
     return max(Counter(example.fields["answer"] for example in examples).values()) / len(examples)
 
 
+def new_candidate(task: Task, train: Sequence[Example], test: Sequence[Example]) -> list[tuple[str, ...]]:
+    """Raven: any candidate that is not a copy of a given picture (the right one never is), scored by expectation."""
+    predictions = []
+    for example in test:
+        given = {image.sha256 for image in example.images[: example.fields["given"]]}
+        candidates = example.images[example.fields["given"] :]
+        predictions.append(tuple(str(i) for i, image in enumerate(candidates) if image.sha256 not in given))
+    return predictions
+
+
+register_baseline("new_candidate", new_candidate, fitted=False)
+
+
 def picturebook_tasks(size: int = SIZE) -> list[Task]:
     """All tasks, in the order of the report. Loading a task's examples builds its set in the cache at first."""
 
@@ -50,7 +64,7 @@ def picturebook_tasks(size: int = SIZE) -> list[Task]:
         baselines: tuple[str, ...],
         chance: float | Callable[[list[Example]], float] = blind_guess,
         max_new_tokens: int = 8,
-        num_train_examples: int = 4000,
+        num_train_examples: int = 2000,
     ) -> Task:
         return Task(
             name,
@@ -174,10 +188,10 @@ def _raven(given: int, size: int) -> Task:
         mode="yes",
         chance=1 / RAVEN_CANDIDATES,
         contexts=raven_contexts,
-        baselines=("central_candidate", "candidate_nearest_context"),
+        baselines=("central_candidate", "candidate_nearest_context", "new_candidate"),
         normalization="yes_no",
         title=f"Raven, {given} given",
-        note="six candidates, 2 x 3 values of two attributes, so they alone say nothing",
+        note="six candidates, 2 x 3 values of two attributes, so they alone say nothing; the right one is always new",
         reference="KOSMOS-1 section 4.2.2 (Raven IQ test), prompt of figure 4",
     )
 
@@ -185,7 +199,8 @@ def _raven(given: int, size: int) -> Task:
 def _in_context(name: str, shots: int, size: int, shuffled: bool = False) -> Task:
     # Two words are in use: with demonstrations a guess is right half of the time, without any once in 40.
     chance = 0.5 if shots else 1 / len(MADE_UP_WORDS)
-    note = "made-up words told by the demonstrations alone; the query is another artist's drawing"
+    baselines = ("random_demonstration",) if shuffled or not shots else ("random_demonstration", "nearest_demonstration")
+    note = "made-up words told by the demonstrations alone; the query is a drawing by an unseen artist, moved and relit"
     return Task(
         name,
         partial(_held_out, name, size),

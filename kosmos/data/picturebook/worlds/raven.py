@@ -21,7 +21,7 @@ ATTRIBUTES: dict[str, tuple[str | int, ...]] = {
     "shape": ("circle", "square", "triangle", "cross", "ring"),
     "color": ("red", "green", "blue", "yellow", "black", "purple"),
     "count": (1, 2, 3, 4),
-    "size": ("small", "medium", "large"),
+    "size": ("tiny", "small", "medium", "large"),
 }
 NAMES = tuple(ATTRIBUTES)
 Panel = dict[str, str | int]
@@ -78,11 +78,10 @@ def _values(rng: np.random.Generator, name: str, given: int, by_column: bool) ->
 def _alternatives(
     rng: np.random.Generator, name: str, right: str | int, seen: list[str | int], count: int
 ) -> list[str | int]:
-    """`count` values with the right one among them; the others come from the given pictures first."""
-    others = [v for v in dict.fromkeys(seen) if v != right]
-    if len(others) < count - 1:
-        others += some(rng, [v for v in ATTRIBUTES[name] if v != right and v not in others], count - 1 - len(others))
-    return [right, *others[: count - 1]]
+    """`count` values with the right one among them: then one from the given pictures, then one that is new."""
+    shown = [v for v in dict.fromkeys(seen) if v != right]
+    new = [v for v in ATTRIBUTES[name] if v != right and v not in shown]
+    return [right, one(rng, shown), one(rng, new)][:count]
 
 
 def _key(panel: Panel) -> tuple[str, str, int, str]:
@@ -94,7 +93,7 @@ def panel_pixels(shape: str, color: str, count: int, extent: str, size: int = SI
     """uint8 [size, size, 3]: `count` equal shapes. Kept and shared: read-only."""
     canvas = plain(size)
     cell = size if count == 1 else size // 2
-    side = int(cell * {"small": 0.45, "medium": 0.68, "large": 0.95}[extent])
+    side = int(cell * {"tiny": 0.32, "small": 0.52, "medium": 0.73, "large": 0.95}[extent])
     drawn = colored(shape_mask(shape, side), COLORS[color])
     spots = {1: [(0, 0)], 2: [(0, 0), (1, 1)], 3: [(0, 0), (1, 0), (0, 1)], 4: [(0, 0), (1, 0), (0, 1), (1, 1)]}
     for column, row in spots[count]:
