@@ -17,7 +17,7 @@ def main(run: str, first: str, second: str) -> None:
     print("answer: ", kosmos.answer(engine, first, "what is in the picture?"))
 
     # Text and pictures in any order make one prompt; a string is text, a path is a picture.
-    prompt = ["This is", Path(first), "and this is", Path(second), "An image of"]
+    prompt: list[str | Path] = ["This is", Path(first), "and this is", Path(second), "An image of"]
     for seed in range(3):
         drawn = kosmos.generate(engine, prompt, max_new_tokens=12, temperature=0.8, top_p=0.9, seed=seed)
         print(f"seed {seed}:  {drawn.text}  ({drawn.finish_reason})")

@@ -19,11 +19,11 @@ from kosmos.batch import Sequence as Row
 from kosmos.document import Document
 from kosmos.errors import UsageError
 from kosmos.inference.cache import SlotPool, Step
+from kosmos.inference.decode_loop import DecodeLoop
 from kosmos.inference.embedding_cache import EmbeddingCache, content_key
-from kosmos.inference.generation import Decoding, FinishReason, Generation, Score, TextStream
+from kosmos.inference.generation import Decoding, Generation, Score
 from kosmos.inference.prefix import InputKey, Prefix
 from kosmos.inference.scoring import score_prefixes
-from kosmos.inference.search import Chooser
 from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
 
@@ -207,7 +207,7 @@ class Engine:
         handles = [prefix.handle for prefix in prefixes]
         if len(set(handles)) < len(handles):
             raise UsageError("the same prefix is there twice; fork() it to continue it in two ways at once")
-        loop = _DecodeLoop(self, prefixes, options)
+        loop = DecodeLoop(self, prefixes, options)
         with self._running():  # one autocast region: weights are cast once, not once per token
             while loop.active:
                 loop.advance()
@@ -217,7 +217,7 @@ class Engine:
         """Text deltas of one continuation; see `Prefix.stream`."""
         # A fork, because the caller may use the prefix between two deltas.
         with prefix.fork() as own:
-            loop = _DecodeLoop(self, [own], [options], stream=True)
+            loop = DecodeLoop(self, [own], [options], stream=True)
             while loop.active:
                 loop.advance()
                 delta = loop.take_delta()
@@ -308,86 +308,6 @@ class Engine:
     def forbidden(self) -> Tensor:
         """bool [V]: ids that are never generated (every special token but `</s>` and `</line>`)."""
         return self._forbidden
-
-
-class _DecodeLoop:
-    """Rows that decode together: each step writes one column per row, finished rows leave the batch."""
-
-    def __init__(
-        self, engine: Engine, prefixes: Sequence[Prefix], options: Sequence[Decoding], stream: bool = False
-    ) -> None:
-        tokenizer = engine.processor.tokenizer
-        self._engine = engine
-        self._options = options
-        self._handles = [prefix.handle for prefix in prefixes]
-        self._row_of = {handle: row for row, handle in enumerate(self._handles)}
-        self._lengths = [len(prefix) for prefix in prefixes]
-        self._end_id = tokenizer.eos_id
-        self._limits = [min(o.max_new_tokens, engine.max_length - n) for o, n in zip(options, self._lengths)]
-        self._chooser = Chooser(options, engine.forbidden, self._end_id)
-        self._tokens: list[list[int]] = [[] for _ in prefixes]
-        self._log_probs: list[list[float]] = [[] for _ in prefixes]
-        self._reasons: list[FinishReason] = ["length"] * len(prefixes)
-        self._texts = {
-            row: TextStream(tokenizer.decode, option.stop, option.min_new_tokens)
-            for row, option in enumerate(options)
-            if option.stop or stream
-        }
-        self._delta = ""
-        self._num_steps = 0
-        self.active = list(range(len(prefixes)))
-        self._logits = torch.stack([prefix.last_logits for prefix in prefixes])
-
-    def advance(self) -> None:
-        """Choose one token for every active row, and run the model on those rows that go on."""
-        rows = self.active
-        with torch.inference_mode():
-            tokens, log_probs = self._chooser.choose(self._logits, rows, self._num_steps)
-        self._num_steps += 1
-        going = []
-        for index, (row, token, log_prob) in enumerate(zip(rows, tokens, log_probs)):
-            self._tokens[row].append(token)
-            self._log_probs[row].append(log_prob)
-            if not self._finished(row, token):
-                going.append(index)
-        self.active = [rows[index] for index in going]
-        if going:
-            self._step({rows[index]: tokens[index] for index in going})
-
-    def _finished(self, row: int, token: int) -> bool:
-        if token == self._end_id:
-            self._reasons[row] = "end"
-        text = self._texts.get(row)
-        if text is not None and token != self._end_id:
-            self._delta = text.push(token)
-            if text.stopped:
-                self._reasons[row] = "stop"
-        done = self._reasons[row] != "length" or len(self._tokens[row]) == self._limits[row]
-        if done and text is not None:
-            self._delta = (self._delta if token != self._end_id else "") + text.finish()
-        return done
-
-    def _step(self, tokens: dict[int, int]) -> None:
-        engine = self._engine
-        ordered = engine.pool.arrange([self._handles[row] for row in self.active])
-        self.active = [self._row_of[handle] for handle in ordered]
-        columns = [self._lengths[row] + self._num_steps - 1 for row in self.active]
-        starts = torch.tensor(columns, device=engine.device)
-        uniform = columns[0] if min(columns) == max(columns) else None
-        step = engine.pool.step(ordered, 1, starts, uniform)
-        token_ids = torch.tensor([[tokens[row]] for row in self.active], device=engine.device)
-        self._logits = engine.head(engine.forward_step(token_ids, step)[:, -1])
-
-    def take_delta(self) -> str:
-        """The text that the last step of a one-row stream made certain."""
-        delta, self._delta = self._delta, ""
-        return delta
-
-    def result(self, row: int) -> Generation:
-        """What came out for a row that has finished."""
-        tokens = self._tokens[row]
-        text = self._texts[row].text if row in self._texts else self._engine.processor.decode(tokens)
-        return Generation(text, tuple(tokens), tuple(self._log_probs[row]), self._reasons[row])
 
 
 def _forbidden(processor: Processor, vocab_size: int) -> Tensor:

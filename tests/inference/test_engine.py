@@ -15,8 +15,8 @@ from kosmos.inference.generation import Decoding, Generation
 from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
 from kosmos.tokenizer import Tokenizer
-from tests.inference.conftest import tiny_model
 from tests.inference.oracle import PICTURES, append, documents, plain_greedy, plain_logits
+from tests.inference.tiny import tiny_model
 
 MIXED = [
     Document(PICTURES[0], "an image of"),
@@ -173,7 +173,7 @@ def test_image_cache_changes_nothing(model: Kosmos, processor: Processor) -> Non
         with_cache.generate(batch[:1], 6)
         assert calls == [3, 3, 3, 2]
     finally:
-        del model.encode_inputs  # type: ignore[method-assign]
+        del model.encode_inputs
     for one, two, three in zip(first, again, plain):
         assert one == two
         assert_same(one, three)

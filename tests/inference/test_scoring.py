@@ -104,4 +104,4 @@ def test_wrong_lists_are_refused(engine: Engine) -> None:
     with pytest.raises(UsageError, match="2 lists of candidates for 1 prompts"):
         engine.score([Document()], [[" Yes"], [" No"]])
     with pytest.raises(UsageError, match="lists of candidates for"):
-        engine.score([Document()], [[" Yes"], " No"])  # type: ignore[list-item]
+        engine.score([Document()], [[" Yes"], " No"])
