@@ -72,4 +72,7 @@ class Optimizer:
             parameter = self._parameters.get(name)
             if parameter is None or (key != "step" and tensor.shape != parameter.shape):
                 raise StorageError(f"the optimizer's state does not fit the model: {full_name}")
+            if key != "step":
+                # Laid out as its parameter: the fused kernel walks both in the order of memory.
+                tensor = torch.empty_like(parameter).copy_(tensor)
             self._adamw.state[parameter][key] = tensor.to(parameter.device)
