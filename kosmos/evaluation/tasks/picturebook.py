@@ -199,17 +199,16 @@ def _raven(given: int, size: int) -> Task:
 def _in_context(name: str, shots: int, size: int, shuffled: bool = False) -> Task:
     # Two words are in use: with demonstrations a guess is right half of the time, without any once in 40.
     chance = 0.5 if shots else 1 / len(MADE_UP_WORDS)
-    baselines = ("random_demonstration",) if shuffled or not shots else ("random_demonstration", "nearest_demonstration")
+    blind = shuffled or not shots
+    baselines = ("random_demonstration",) if blind else ("random_demonstration", "nearest_demonstration")
     note = "made-up words told by the demonstrations alone; the query is a drawing by an unseen artist, moved and relit"
     return Task(
         name,
         partial(_held_out, name, size),
         template,
         chance=chance,
-        baselines=("random_demonstration",)
-        if shuffled or not shots
-        else ("random_demonstration", "nearest_demonstration"),
-        expects_chance=shuffled or not shots,
+        baselines=baselines,
+        expects_chance=blind,
         title=f"in-context binding, {shots} shots" + (", labels shuffled" if shuffled else ""),
         note=note,
         reference="KOSMOS-1 section 2.1 (few-shot learning in context)",
