@@ -1,0 +1,56 @@
+"""Measure a trained model on the picture book's held-out sets.
+
+examples:
+  kosmos evaluate runs/mine
+  kosmos evaluate runs/mine --tasks naming,vqa
+  kosmos evaluate runs/mine --limit 100 --precision bf16
+
+Every ability is printed with its 95 % interval, chance, the score with blank pictures and the best cheap baseline.
+The report goes into the run directory (report.md, report.json); what is finished for these weights is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from kosmos.cli.parser import positive
+from kosmos.errors import DataError, UsageError, nearest
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument("--tasks", metavar="A,B", help="only these (default: all)")
+    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N items of each")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: fp32")
+    parser.add_argument("--quiet", action="store_true", help="no progress; the table only")
+
+
+def run(args: argparse.Namespace) -> int:
+    if not (args.run / "config.yaml").is_file() or not (args.run / "checkpoints").is_dir():
+        raise DataError(f"{args.run}: not a run directory (no config.yaml with checkpoints/)")
+    from kosmos.config import TrainConfig
+    from kosmos.config_files import load_config
+    from kosmos.evaluation.report import Presentation
+    from kosmos.evaluation.report_terminal import print_report
+    from kosmos.evaluation.run import evaluate_run
+    from kosmos.evaluation.tasks.picturebook import picturebook_tasks
+
+    vision = load_config(args.run / "config.yaml", TrainConfig).model.vision
+    if vision is None:
+        raise UsageError(f"{args.run}: the model takes no pictures, and every task here shows some")
+    tasks = {task.name: task for task in picturebook_tasks(vision.image_size)}
+    names = args.tasks.split(",") if args.tasks else list(tasks)
+    for name in names:
+        if name not in tasks:
+            raise UsageError(f"no task '{name}'{nearest(name, tasks)}; there are: {', '.join(tasks)}")
+    evaluate_run(
+        args.run,
+        [tasks[name] for name in names],
+        Presentation(),
+        limit=args.limit,
+        precision=args.precision,
+        quiet=args.quiet,
+    )
+    print_report(args.run)
+    return 0
