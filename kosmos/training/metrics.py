@@ -44,9 +44,10 @@ class LineLog:
     def __init__(self, path: Path, last_step: int) -> None:
         self._path = path
         try:
-            if path.exists():
+            if path.is_file():
                 _truncate(path, last_step)
-            self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115  closed by __exit__
+            # Unbuffered: what a full disk refused must not come back, as another error, when the file is closed.
+            self._file = open(path, "ab", buffering=0)  # noqa: SIM115  closed by __exit__
         except OSError as error:
             raise StorageError(f"{path}: cannot write: {error.strerror or error}") from error
 
@@ -59,10 +60,14 @@ class LineLog:
         self._file.close()
 
     def write(self, record: dict[str, Any]) -> None:
-        """Append one line and hand it to the system. Raises StorageError when the disk refuses."""
+        """Append one line and hand it to the system; a resumed run drops one that is cut short.
+
+        Raises StorageError when the disk refuses.
+        """
+        data = json.dumps(record).encode() + b"\n"
         try:
-            self._file.write(json.dumps(record) + "\n")
-            self._file.flush()
+            while data:
+                data = data[self._file.write(data) :]
         except OSError as error:
             raise StorageError(f"{self._path}: cannot write: {error.strerror or error}; free some space") from error
 

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import resource
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from kosmos.config import CorpusConfig, TrainConfig
+from kosmos.config import replace as change
+from kosmos.config_files import load_config
+from kosmos.errors import ConfigError, DataError, Interrupted, StorageError, UsageError
+from kosmos.model.kosmos import Kosmos
+from kosmos.runs import steps
+from kosmos.training.loop import train
+from kosmos.training.step import NonFiniteError
+
+Hook = Callable[[dict[str, Any]], None]
+
+
+def lines(run: Path) -> list[dict[str, Any]]:
+    """metrics.jsonl without the timing."""
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in record.items() if key != "timing"} for record in records]
+
+
+def checksums(run: Path, step: int) -> dict[str, str]:
+    """sha256 of everything in a checkpoint."""
+    folder = run / "checkpoints" / f"step-{step}"
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def at(step: int, action: Callable[[], None]) -> Hook:
+    """Do something after a step, once."""
+    return lambda record: action() if record["step"] == step else None
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture(scope="module")
+def finished(recipe: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(recipe, tmp_path_factory.mktemp("runs") / "whole", quiet=True)
+
+
+def test_the_run_directory(finished: Path, recipe: TrainConfig) -> None:
+    assert sorted(p.name for p in finished.iterdir()) == [
+        "bad_records.log",
+        "checkpoints",
+        "config.yaml",
+        "metrics.jsonl",
+    ]
+    assert load_config(finished / "config.yaml", TrainConfig) == recipe
+    assert [number for number, _ in steps(finished)] == [8, 12]
+    found = lines(finished)
+    assert [record["step"] for record in found] == list(range(1, 13))
+    assert found[-1]["lr"] == 0.0
+    assert found[-1]["loss"] < found[0]["loss"] - 0.3
+    assert all(r["sources"][s]["supervised_tokens"] > 0 for r in found for s in ("text", "pairs"))
+    model = Kosmos.from_pretrained(finished / "checkpoints" / "step-12" / "weights")
+    assert model.config.trained_precision == "fp32"
+
+
+def test_two_fresh_runs_are_bit_equal(finished: Path, recipe: TrainConfig, tmp_path: Path) -> None:
+    again = train(recipe, tmp_path / "again", quiet=True)
+    assert lines(again) == lines(finished)
+    assert checksums(again, 12) == checksums(finished, 12)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_interrupted_and_resumed_equals_uninterrupted(
+    finished: Path, recipe: TrainConfig, tmp_path: Path, workers: int
+) -> None:
+    run = tmp_path / "run"
+    config: TrainConfig = change(recipe, **{"data.workers": workers})
+    with pytest.raises(Interrupted, match=r"saved after step 5 of 12 and stopped"):
+        train(config, run, quiet=True, on_step=at(5, interrupt))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert train(config, run, resume=True, quiet=True) == run
+    assert lines(run) == lines(finished)
+    assert checksums(run, 12) == checksums(finished, 12)
+
+
+def test_killed_between_checkpoints_it_goes_on_from_the_last(
+    finished: Path, recipe: TrainConfig, tmp_path: Path
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill() -> None:
+        raise Killed
+
+    run = tmp_path / "run"
+    with pytest.raises(Killed):
+        train(recipe, run, quiet=True, on_step=at(7, kill))
+    assert [record["step"] for record in lines(run)] == list(range(1, 8))
+    (run / "checkpoints" / ".step-8.1").mkdir()
+    seen: list[int] = []
+    train(recipe, run, resume=True, quiet=True, on_step=lambda record: seen.append(record["step"]))
+    assert seen == list(range(5, 13))
+    assert lines(run) == lines(finished)
+    assert checksums(run, 12) == checksums(finished, 12)
+
+
+def test_a_second_interrupt_stops_at_once(recipe: TrainConfig, tmp_path: Path) -> None:
+    def twice() -> None:
+        interrupt()
+        interrupt()
+
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "run", quiet=True, on_step=at(2, twice))
+    assert steps(tmp_path / "run") == []
+
+
+def test_a_run_that_exists_is_not_touched(finished: Path, recipe: TrainConfig) -> None:
+    before = checksums(finished, 12)
+    with pytest.raises(UsageError, match="exists already and is not empty"):
+        train(recipe, finished, quiet=True)
+    assert train(recipe, finished, resume=True, quiet=True) == finished
+    assert checksums(finished, 12) == before
+    with pytest.raises(UsageError, match=r"started with another recipe \(optimizer\.lr, seed\)"):
+        train(change(recipe, **{"optimizer.lr": 1.0, "seed": 2}), finished, resume=True, quiet=True)
+
+
+def test_logging_and_saving_may_change_when_resuming(finished: Path, recipe: TrainConfig) -> None:
+    other = replace(recipe, log_every=3, checkpoint_every=5, keep_checkpoints=7)
+    assert train(other, finished, resume=True, quiet=True) == finished
+
+
+def test_a_run_that_cannot_start_leaves_nothing(recipe: TrainConfig, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    missing: TrainConfig = change(recipe, **{"tokenizer": str(tmp_path / "no.model")})
+    with pytest.raises(DataError, match="cannot read the tokenizer"):
+        train(missing, run, quiet=True)
+    with pytest.raises(ConfigError, match="tokenizer: name a SentencePiece model"):
+        train(replace(recipe, tokenizer=""), run, quiet=True)
+    source = replace(recipe.data.sources["text"], corpora=(CorpusConfig("jsonl", str(tmp_path / "no.jsonl")),))
+    for workers in (0, 1):
+        data = replace(recipe.data, sources={"text": source}, workers=workers)
+        with pytest.raises(DataError, match=r"no\.jsonl: no such file"):
+            train(replace(recipe, data=data), run, quiet=True)
+    with pytest.raises(UsageError, match="random"):
+        frozen: TrainConfig = change(recipe, **{"model.vision.trainable": "last_layer", "random_vision": False})
+        train(frozen, run, quiet=True)
+    assert not run.exists()
+
+
+def test_bad_records_are_named_in_the_log(recipe: TrainConfig, tmp_path: Path) -> None:
+    path = tmp_path / "text.jsonl"
+    path.write_text('{"text": "the cat sits on the tree."}\n' * 30 + "{broken\n")
+    source = replace(recipe.data.sources["text"], corpora=(CorpusConfig("jsonl", str(path)),))
+    config = replace(recipe, data=replace(recipe.data, sources={"text": source}, max_bad_fraction=0.2), steps=6)
+    run = train(config, tmp_path / "run", quiet=True)
+    log = [json.loads(line) for line in (run / "bad_records.log").read_text().splitlines()]
+    assert log
+    assert log[0]["where"] == f"{path} byte 1140"
+    assert {(entry["source"], entry["why"]) for entry in log} == {("text", "bad json")}
+    assert lines(run)[-1]["sources"]["text"]["bad_records"] == {"bad json": len(log)}
+    strict = replace(config, data=replace(config.data, max_bad_fraction=0.0), steps=600, checkpoint_every=600)
+    with pytest.raises(DataError, match="11 of .* records are bad"):
+        train(strict, tmp_path / "strict", quiet=True)
+    assert len((tmp_path / "strict" / "bad_records.log").read_text().splitlines()) == 11
+
+
+def test_a_loss_that_is_not_finite_stops_and_saves_nothing(
+    recipe: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kosmos.training.step import TrainingModule
+
+    plain = TrainingModule.forward
+    calls = 0
+
+    def forward(self: TrainingModule, batch: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        loss, count = plain(self, batch)
+        return (loss * float("inf") if calls > 17 else loss), count  # three micro-batches a step: step 6
+
+    monkeypatch.setattr(TrainingModule, "forward", forward)
+    with pytest.raises(NonFiniteError, match="step 6: loss"):
+        train(recipe, tmp_path / "run", quiet=True)
+    assert [number for number, _ in steps(tmp_path / "run")] == [4]
+    assert len(lines(tmp_path / "run")) == 5
+
+
+def test_a_disk_that_fills_up(finished: Path, recipe: TrainConfig, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    largest = (finished / "checkpoints" / "step-12" / "optimizer.safetensors").stat().st_size
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest - 1000, limits[1]))
+
+    try:
+        with pytest.raises(StorageError, match=r"step-8: cannot write .* earlier checkpoints are whole") as caught:
+            train(recipe, run, quiet=True, on_step=at(7, fill))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.exit_code == 5
+    assert [p.name for p in (run / "checkpoints").iterdir()] == ["step-4"]
+    train(recipe, run, resume=True, quiet=True)
+    assert checksums(run, 12) == checksums(finished, 12)
+
+
+def test_frozen_parameters_stay_bit_equal(recipe: TrainConfig, tmp_path: Path) -> None:
+    config: TrainConfig = change(recipe, **{"model.vision.trainable": "last_layer", "steps": 3})
+    torch.manual_seed(config.seed)
+    before = Kosmos(config.model, random_vision=True)
+    run = train(config, tmp_path / "run", quiet=True)
+    after = Kosmos.from_pretrained(run / "checkpoints" / "step-3" / "weights")
+    trained = {name: p.requires_grad for name, p in before.named_parameters()}
+    assert 0 < sum(trained.values()) < len(trained)
+    old, new = dict(before.named_parameters()), dict(after.named_parameters())
+    for name, trainable in trained.items():
+        assert torch.equal(old[name], new[name]) != trainable, name
