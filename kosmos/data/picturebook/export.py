@@ -1,13 +1,13 @@
 """The picture book written out in the on-disk forms that corpora have, for the readers of files.
 
-    text/00000.jsonl            {"text": ...}
-    pairs/00000.tar             as img2dataset writes: key.png, key.txt, key.json; 00000_stats.json beside it
-    interleaved/00000.tar       key.json {"texts", "images"}, members key.N.png
-    instructions/00000.jsonl    {"instruction", "input", "output"}
-    pages/*.html                the interleaved pages of the dictionary as web pages, pictures in pages/pictures/
-    corpus.txt                  what the tokenizer is trained on
-    CREDITS.txt                 the artists and licences
-    MANIFEST.sha256
+text/00000.jsonl            {"text": ...}
+pairs/00000.tar             as img2dataset writes: key.png, key.txt, key.json; 00000_stats.json beside it
+interleaved/00000.tar       key.json {"texts", "images"}, members key.N.png
+instructions/00000.jsonl    {"instruction", "input", "output"}
+pages/*.html                the interleaved pages of the dictionary as web pages, pictures in pages/pictures/
+corpus.txt                  what the tokenizer is trained on
+CREDITS.txt                 the artists and licences
+MANIFEST.sha256
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class Noun:
         return f"{'an' if self.word[0] in 'aeiou' else 'a'} {self.word}"
 
     def counted(self, count: int) -> str:
-        """"a dog", "three dogs"."""
+        """The noun with its number: a dog, three dogs."""
         return self.with_article if count == 1 else f"{NUMBERS[count]} {self.plural}"
 
 

@@ -191,6 +191,9 @@ def _is_simple(text: str, frequent: frozenset[str]) -> bool:
 
 def _is_plain(entry: Entry, frequent: frozenset[str]) -> bool:
     name = entry.words[0]
-    return name.islower() and name.replace(" ", "").isalpha() and _is_simple(entry.definition, frequent) and (
-        _is_clean(entry)
+    return (
+        name.islower()
+        and name.replace(" ", "").isalpha()
+        and _is_simple(entry.definition, frequent)
+        and (_is_clean(entry))
     )

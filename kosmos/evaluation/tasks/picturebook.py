@@ -11,7 +11,6 @@ from kosmos.data.picturebook.heldout import load_heldout
 from kosmos.data.picturebook.reader import plain_training_pictures, training_examples
 from kosmos.data.picturebook.templates import RAVEN_CANDIDATES, raven_contexts, template
 from kosmos.data.picturebook.vocabulary import MADE_UP_WORDS
-from kosmos.evaluation.baselines import register_baseline
 from kosmos.evaluation.task import Task
 from kosmos.example import Example
 
@@ -37,19 +36,6 @@ def _plain_pictures(size: int, count: int) -> list[Example]:
 def blind_guess(examples: Sequence[Example]) -> float:
     """Share of the test's own commonest answer: what the best constant answer scores."""
     return max(Counter(example.fields["answer"] for example in examples).values()) / len(examples)
-
-
-def new_candidate(task: Task, train: Sequence[Example], test: Sequence[Example]) -> list[tuple[str, ...]]:
-    """Raven: any candidate that is not a copy of a given picture (the right one never is), scored by expectation."""
-    predictions = []
-    for example in test:
-        given = {image.sha256 for image in example.images[: example.fields["given"]]}
-        candidates = example.images[example.fields["given"] :]
-        predictions.append(tuple(str(i) for i, image in enumerate(candidates) if image.sha256 not in given))
-    return predictions
-
-
-register_baseline("new_candidate", new_candidate, fitted=False)
 
 
 def picturebook_tasks(size: int = SIZE) -> list[Task]:
@@ -188,7 +174,7 @@ def _raven(given: int, size: int) -> Task:
         mode="yes",
         chance=1 / RAVEN_CANDIDATES,
         contexts=raven_contexts,
-        baselines=("central_candidate", "candidate_nearest_context", "new_candidate"),
+        baselines=("central_candidate", "candidate_nearest_context", "unseen_candidate"),
         normalization="yes_no",
         title=f"Raven, {given} given",
         note="six candidates, 2 x 3 values of two attributes, so they alone say nothing; the right one is always new",

@@ -76,5 +76,3 @@ def get_world(name: str) -> World:
     if name not in WORLDS:
         raise ConfigError(f"no picture-book world '{name}'{nearest(name, WORLDS)}; there are: {', '.join(WORLDS)}")
     return WORLDS[name]
-
-

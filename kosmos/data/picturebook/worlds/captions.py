@@ -13,7 +13,7 @@ from kosmos.example import Example
 
 
 def sample(book: PictureBook, rng: np.random.Generator, split: str, size: int = SIZE) -> Example:
-    """"three apples", "two apples and a dog" (upper row first) or "a dog left of a cat" / "above"."""
+    """Three apples; two apples and a dog (upper row first); a dog left of, or above, a cat."""
     kind = one(rng, ("count", "groups", "relation"))
     canvas = background(rng, split, size)
     objects: list[tuple[str, int]] = []

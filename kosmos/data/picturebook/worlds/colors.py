@@ -65,5 +65,3 @@ def sample(book: PictureBook | None, rng: np.random.Generator, split: str, size:
         "unseen_pair": unseen,
     }
     return Example("colors", fields, (Image(relight(canvas, rng, split, 0.06)),), meta=meta)
-
-

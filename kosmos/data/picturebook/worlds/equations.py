@@ -20,7 +20,7 @@ def held_out_operands(left: int, right: int) -> bool:
 
 
 def sample(book: object, rng: np.random.Generator, split: str, size: int = SIZE) -> Example:
-    """ "4+5=" or "9-4="; results are 0 to 18. Half of the test's operand pairs are unseen. Needs no book."""
+    """A picture of 4+5= or 9-4=; results are 0 to 18. Half of the test's operand pairs are unseen. Needs no book."""
     unseen = split == "test" and rng.random() < 0.5
     plus = bool(rng.random() < 0.5)
     while True:

@@ -24,9 +24,7 @@ def write(canvas: np.ndarray, mask: np.ndarray, ink: Color, x: int, y: int) -> N
     paste(canvas, colored(mask, ink), x, y)
 
 
-def write_somewhere(
-    canvas: np.ndarray, mask: np.ndarray, ink: Color, rng: np.random.Generator, split: str
-) -> None:
+def write_somewhere(canvas: np.ndarray, mask: np.ndarray, ink: Color, rng: np.random.Generator, split: str) -> None:
     """Print a mask in the middle (test), or up to a few pixels away from it (training)."""
     height, width = mask.shape
     free_x, free_y = len(canvas) - width, len(canvas) - height

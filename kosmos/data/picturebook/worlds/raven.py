@@ -44,11 +44,9 @@ def draw(rng: np.random.Generator, split: str, given: int, size: int = SIZE) -> 
     # Which of the two attributes gets three candidate values is chance, so the shape of the set says nothing either.
     two, three = (first, second) if rng.random() < 0.5 else (second, first)
     seen = {name: [panel[name] for panel in panels] for name in (two, three)}
-    candidates: list[Panel] = [
-        {**right, two: a, three: b}
-        for a in _alternatives(rng, two, right[two], seen[two], 2)
-        for b in _alternatives(rng, three, right[three], seen[three], 3)
-    ]
+    two_values = _alternatives(rng, two, right[two], seen[two], 2)
+    three_values = _alternatives(rng, three, right[three], seen[three], 3)
+    candidates: list[Panel] = [{**right, two: a, three: b} for a in two_values for b in three_values]
     candidates = [candidates[i] for i in rng.permutation(6).tolist()]
     gold = candidates.index(right)
     wrong = [i for i in range(6) if i != gold]
@@ -74,6 +72,7 @@ def _values(rng: np.random.Generator, name: str, given: int, by_column: bool) ->
         return [a, b, a, b, a]
     a, b, c = some(rng, values, 3)
     return [a, b, c, a, b]
+
 
 def _alternatives(
     rng: np.random.Generator, name: str, right: str | int, seen: list[str | int], count: int
