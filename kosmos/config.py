@@ -211,6 +211,22 @@ class PictureCorpusConfig:
     pictures: int = 0  # 0: all there are
 
 
+@dataclass(frozen=True)
+class DemoConfig:
+    """`kosmos demo`: tokenizer, vision pretraining, training and evaluation of the picture book in one recipe.
+
+    `train.tokenizer`, `vision.tokenizer` and `train.model.vision.pretrained` are filled in by the demo itself.
+    """
+
+    __pydantic_config__ = STRICT
+
+    vision: VisionPretrainingConfig = field(default_factory=VisionPretrainingConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    pieces: int = 1500  # size of the SentencePiece vocabulary
+    items: int = 0  # test items of each task; 0: all
+    precision: Literal["fp32", "bf16"] = "fp32"  # of the evaluation
+
+
 def replace(config: Any, **changes: Any) -> Any:
     """`dataclasses.replace` with dotted keys: `replace(c, **{"decoder.num_layers": 2})`."""
     direct = {key: value for key, value in changes.items() if "." not in key}

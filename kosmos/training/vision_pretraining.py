@@ -178,7 +178,9 @@ def pretrain_vision(
                     metrics.write(record)
                     progress.step(record)
                     if stop.requested:
-                        raise Interrupted(f"{out}: vision pretraining stopped at step {step}; it starts again next time")
+                        raise Interrupted(
+                            f"{out}: vision pretraining stopped at step {step}; it starts again next time"
+                        )
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in tower.state_dict().items()}
         save_file(state, temporary / "model.safetensors")
         save_config(config, temporary / "config.yaml")

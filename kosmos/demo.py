@@ -1,0 +1,177 @@
+"""`kosmos demo`: from nothing to a trained picture-book model and its report, in one resumable run directory.
+
+Stages, each whole or absent: data (in the cache), tokenizer/, vision/, checkpoints/, evaluation/, report.json.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kosmos.config import DemoConfig, TrainConfig, replace
+from kosmos.config_files import PRESETS, load_config
+from kosmos.data.picturebook.concepts import LIST_SHA256, load_picturebook
+from kosmos.data.picturebook.corpus import tokenizer_corpus
+from kosmos.data.picturebook.heldout import build_heldout
+from kosmos.data.picturebook.vision_corpus import open_picture_corpus
+from kosmos.errors import StorageError, UsageError
+from kosmos.evaluation.files import read_json, write_json
+from kosmos.evaluation.report import REPORT_JSON, Presentation, RunFacts, write_report
+from kosmos.evaluation.report_terminal import print_report
+from kosmos.evaluation.suite import run_suite
+from kosmos.evaluation.tasks.picturebook import picturebook_tasks
+from kosmos.inference.engine import Engine
+from kosmos.model.counting import count_parameters
+from kosmos.model.kosmos import Kosmos
+from kosmos.processor import Processor
+from kosmos.runs import WEIGHTS_FILE, resolve
+from kosmos.storage import file_sha256, make_folder
+from kosmos.tokenizer import Tokenizer
+from kosmos.training.loop import train
+from kosmos.training.vision_pretraining import pretrain_vision
+
+RECIPES = PRESETS / "recipes"
+TOKENIZER, VISION, EVALUATION, TIMES = "tokenizer", "vision", "evaluation", "demo_timing.json"
+
+CREDIT = "Pictures: Twemoji, (c) Twitter, Inc. and other contributors, CC-BY 4.0"
+NOTES = (
+    "Nothing here is a photograph: every picture is a drawing or made by a program, 48 pixels wide.",
+    "The captions are short because the training captions are.",
+    "The artist of the test pictures (Twemoji) is never seen in training; the four training artists are Noto, "
+    "Fluent, EmojiOne and FxEmoji, whose style is related, so pixel 1-nearest-neighbour is a strong baseline.",
+    "A row called not learned is left in on purpose; docs/log.md says what was tried.",
+)
+NEXT_STEPS = (
+    ("kosmos generate RUN -i PICTURE.png 'An image of'", "name a picture of your own"),
+    ("kosmos report RUN", "print this table again"),
+    ("kosmos demo --recipe long --out runs/demo-long", "the same with an hour of training"),
+)
+
+
+def run_demo(out: Path, *, fresh: bool = False, short: bool = False, recipe: str = "default") -> None:
+    """Run what is not done yet of the demo in `out`, then print its report.
+
+    Raises UsageError when `out` holds something that is not a demo, and whatever the stages raise.
+    """
+    out = Path(out)
+    name = {"default": "picturebook", "long": "picturebook-long"}[recipe]
+    config = load_config(RECIPES / f"{'picturebook-short' if short else name}.yaml", DemoConfig)
+    if fresh:
+        _remove(out)
+    if not (out / REPORT_JSON).exists():
+        _run_stages(out, config)
+    print_report(out)
+
+
+def _remove(out: Path) -> None:
+    if not out.exists():
+        return
+    ours = {TOKENIZER, VISION, EVALUATION, TIMES, REPORT_JSON, "checkpoints", "config.yaml"}
+    if any(out.iterdir()) and not ours & {path.name for path in out.iterdir()}:
+        raise UsageError(f"{out}: not a run directory of the demo, so --fresh does not remove it")
+    try:
+        shutil.rmtree(out)
+    except OSError as error:
+        raise StorageError(f"{out}: cannot remove it: {error.strerror or error}") from error
+
+
+def _run_stages(out: Path, config: DemoConfig) -> None:
+    size = config.vision.vision.image_size
+    threads = config.train.threads or os.cpu_count() or 1
+    _say("Data: the picture book and its held-out sets")
+    book = load_picturebook()
+    build_heldout(size)
+    make_folder(out)
+    times = _Times(out / TIMES)
+
+    if not (out / TOKENIZER).exists():
+        _say(f"Tokenizer: SentencePiece with {config.pieces} pieces")
+        _train_tokenizer(out / TOKENIZER, book, config.pieces)
+    vision = replace(config.vision, tokenizer=str(out / TOKENIZER))
+    if not (out / VISION).exists():
+        pictures = vision.steps * vision.batch_size
+        _say(f"Vision: pretraining the tower on {pictures:,} pictures of the training artists, {vision.steps} steps")
+        corpora = [open_picture_corpus(c.name, c.pictures, vision.seed, size) for c in vision.corpora]
+        with times.measure("pretraining"):
+            pretrain_vision(vision, corpora, out / VISION)
+    recipe: TrainConfig = replace(
+        config.train, **{"tokenizer": str(out / TOKENIZER), "model.vision.pretrained": str(out / VISION)}
+    )
+    _say(f"Training: text, picture-caption pairs and interleaved documents, {recipe.steps} steps")
+    with times.measure("training"):
+        train(recipe, out, resume=True)
+    torch.set_num_threads(threads)
+    _say("Evaluation: held-out sets, with pictures and with blank ones")
+    with times.measure("evaluation"):
+        _evaluate(out, config, recipe)
+
+
+def _train_tokenizer(folder: Path, book: Any, pieces: int) -> None:
+    temporary = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    make_folder(temporary)
+    Tokenizer.train(tokenizer_corpus(book), temporary / "tokenizer.model", vocab_size=pieces).save(temporary)
+    temporary.rename(folder)
+
+
+def _evaluate(out: Path, config: DemoConfig, recipe: TrainConfig) -> None:
+    weights = resolve(out)
+    model = Kosmos.from_pretrained(weights)
+    processor = Processor.load(weights)
+    engine = Engine(model, processor, precision=config.precision)
+    tasks = picturebook_tasks(config.vision.vision.image_size)
+    key = file_sha256(weights / WEIGHTS_FILE)
+    abilities = run_suite(engine, tasks, out / EVALUATION, limit=config.items or None, model_key=key)
+    facts = RunFacts(
+        steps=recipe.steps,
+        seed=recipe.seed,
+        precision=model.config.trained_precision or "fp32",
+        parameters=count_parameters(model.config),
+        data_fingerprint=LIST_SHA256,
+        extra={"vision_pretraining_steps": config.vision.steps, "weights_sha256": key},
+    )
+    presentation = Presentation(
+        title="What the picture-book KOSMOS-1 can do",
+        introduction="Trained from scratch on two CPU cores' worth of drawings, made-up worlds and WordNet's text.",
+        sheet_task="naming",
+        sheet_title="What the model says it sees (an artist it never saw)",
+        credit=CREDIT,
+        notes=NOTES,
+        next_steps=NEXT_STEPS,
+    )
+    timing = read_json(out / TIMES) if (out / TIMES).exists() else {}
+    write_report(out, abilities, facts, presentation, timing=timing)
+
+
+class _Times:
+    """Wall seconds of the stages, added up over interruptions."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def measure(self, stage: str) -> _Stage:
+        return _Stage(self._path, stage)
+
+
+class _Stage:
+    def __init__(self, path: Path, stage: str) -> None:
+        self._path, self._stage = path, stage
+
+    def __enter__(self) -> None:
+        self._begin = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        times = read_json(self._path) if self._path.exists() else {}
+        times[self._stage] = round(times.get(self._stage, 0.0) + time.monotonic() - self._begin, 1)
+        write_json(self._path, times)
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
