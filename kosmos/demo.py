@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from kosmos.config import DemoConfig, TrainConfig, replace
-from kosmos.config_files import PRESETS, load_config
+from kosmos.config_files import PRESETS, load_config, read_yaml
 from kosmos.data.picturebook.concepts import LIST_SHA256, load_picturebook
 from kosmos.data.picturebook.corpus import tokenizer_corpus
 from kosmos.data.picturebook.heldout import build_heldout
@@ -61,13 +61,18 @@ def run_demo(out: Path, *, fresh: bool = False, short: bool = False, recipe: str
     Raises UsageError when `out` holds something that is not a demo, and whatever the stages raise.
     """
     out = Path(out)
-    name = {"default": "picturebook", "long": "picturebook-long"}[recipe]
-    config = load_config(RECIPES / f"{'picturebook-short' if short else name}.yaml", DemoConfig)
+    config = load_recipe("short" if short else recipe)
     if fresh:
         _remove(out)
     if not (out / REPORT_JSON).exists():
         _run_stages(out, config)
     print_report(out)
+
+
+def load_recipe(name: str) -> DemoConfig:
+    """The packaged recipe `default`, or `short` or `long`, which are lists of changes to it."""
+    changes = {} if name == "default" else read_yaml(RECIPES / f"picturebook-{name}.yaml")
+    return load_config(RECIPES / "picturebook.yaml", DemoConfig, changes)
 
 
 def _remove(out: Path) -> None:
@@ -133,7 +138,7 @@ def _evaluate(out: Path, config: DemoConfig, recipe: TrainConfig) -> None:
         steps=recipe.steps,
         seed=recipe.seed,
         precision=model.config.trained_precision or "fp32",
-        parameters=count_parameters(model.config),
+        parameters=asdict(count_parameters(model.config)),
         data_fingerprint=LIST_SHA256,
         extra={"vision_pretraining_steps": config.vision.steps, "weights_sha256": key},
     )

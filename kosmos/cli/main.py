@@ -18,6 +18,7 @@ from kosmos.errors import UsageError, nearest
 VERBS = {
     "demo": "train the small KOSMOS-1 from scratch and print what it can do",
     "train": "train a model from a recipe",
+    "train-vision": "pretrain a small vision tower on pictures with captions",
     "generate": "continue text and pictures with a trained model",
     "evaluate": "measure a trained model on the picture book's held-out sets",
     "report": "print the report of a finished run again",
@@ -41,7 +42,7 @@ def load_verb(name: str) -> ModuleType:
     """The module of a verb. Raises UsageError for an unknown one and names the nearest."""
     if name not in VERBS:
         raise UsageError(f"there is no verb '{name}'{nearest(name, VERBS)}; `kosmos --help` lists them")
-    return importlib.import_module(f"kosmos.cli.{name}")
+    return importlib.import_module(f"kosmos.cli.{name.replace('-', '_')}")
 
 
 def verb_parser(name: str) -> Parser:
