@@ -195,8 +195,8 @@ def _expand_presets(data: dict[str, Any], type_: Any, where: str) -> dict[str, A
     if type_ is ModelConfig:
         return _expand_model(data, where)
     for name, hint in get_type_hints(type_).items() if dataclasses.is_dataclass(type_) else ():
-        if hint is ModelConfig and isinstance(data.get(name), dict):
-            data[name] = _expand_model(data[name], f"{where}: {name}")
+        if dataclasses.is_dataclass(hint) and isinstance(data.get(name), dict):
+            data[name] = _expand_presets(data[name], hint, f"{where}: {name}")
     return data
 
 

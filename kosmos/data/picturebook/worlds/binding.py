@@ -67,6 +67,7 @@ def draw(
         "words": [MADE_UP_WORDS[word] for word in words],
         "order": order,
         "asked": asked,
+        "query_artist": query_artist,
         "shuffled": shuffled,
     }
     return Example("binding", fields, tuple(images), meta=meta)
