@@ -166,7 +166,7 @@ class TrainConfig:
     seed: int = 1
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: the GPU where there is one
-    threads: int = 0  # CPU threads; 0: as many as there are cores
+    threads: int = 0  # CPU threads; 0: what OMP_NUM_THREADS says, or one per core
     log_every: int = 10
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2

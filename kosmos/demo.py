@@ -5,15 +5,12 @@ Stages, each whole or absent: data (in the cache), tokenizer/, vision/, checkpoi
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from kosmos.config import DemoConfig, TrainConfig, replace
 from kosmos.config_files import PRESETS, load_config, read_yaml
@@ -35,6 +32,7 @@ from kosmos.runs import WEIGHTS_FILE, resolve
 from kosmos.storage import file_sha256, make_folder
 from kosmos.tokenizer import Tokenizer
 from kosmos.training.loop import train
+from kosmos.training.threads import set_threads
 from kosmos.training.vision_pretraining import pretrain_vision
 
 RECIPES = PRESETS / "recipes"
@@ -89,7 +87,6 @@ def _remove(out: Path) -> None:
 
 def _run_stages(out: Path, config: DemoConfig) -> None:
     size = config.vision.vision.image_size
-    threads = config.train.threads or os.cpu_count() or 1
     _say("Data: the picture book and its held-out sets")
     book = load_picturebook()
     build_heldout(size)
@@ -112,7 +109,7 @@ def _run_stages(out: Path, config: DemoConfig) -> None:
     _say(f"Training: text, picture-caption pairs and interleaved documents, {recipe.steps} steps")
     with times.measure("training"):
         train(recipe, out, resume=True)
-    torch.set_num_threads(threads)
+    set_threads(config.train.threads)
     _say("Evaluation: held-out sets, with pictures and with blank ones")
     with times.measure("evaluation"):
         _evaluate(out, config, recipe)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -39,6 +38,7 @@ from kosmos.training.optimizer import Optimizer
 from kosmos.training.precision import Precision, choose_device, choose_precision
 from kosmos.training.progress import open_progress
 from kosmos.training.step import TrainingModule, train_step
+from kosmos.training.threads import set_threads
 
 CONFIG_FILE = "config.yaml"
 METRICS_FILE = "metrics.jsonl"
@@ -65,7 +65,7 @@ def train(
     out = Path(out)
     check_config(config, "recipe")
     found = _find_checkpoint(config, out, resume)
-    torch.set_num_threads(config.threads or os.cpu_count() or 1)
+    set_threads(config.threads)
     device = choose_device(config.device)
     done = read_state(found) if found else None
     precision: Precision = choose_precision(done.precision if done else config.precision, device)

@@ -7,7 +7,6 @@ that comes again and again is a candidate for every picture; the loss is the pic
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -31,6 +30,7 @@ from kosmos.training.interrupt import StopRequest
 from kosmos.training.metrics import LineLog
 from kosmos.training.precision import autocast, choose_device, choose_precision
 from kosmos.training.progress import open_progress
+from kosmos.training.threads import set_threads
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789 "
 _PLACES = 12
@@ -138,7 +138,7 @@ def pretrain_vision(
     vision = config.vision
     if vision.kind != "conv" or vision.trainable != "all":
         raise ConfigError("vision pretraining wants vision.kind: conv and vision.trainable: all")
-    torch.set_num_threads(config.threads or os.cpu_count() or 1)
+    set_threads(config.threads)
     device = choose_device("auto")
     precision = choose_precision(config.precision, device)
     torch.manual_seed(config.seed)

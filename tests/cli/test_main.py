@@ -76,7 +76,10 @@ def test_debug_shows_the_traceback(kosmos: Command) -> None:
     finished = kosmos("report", "no-such-run", "--debug")
     assert finished.returncode == 3
     assert finished.stderr.startswith("Traceback")
-    assert finished.stderr.splitlines()[-1] == "kosmos: error: no-such-run: no such run directory"
+    assert (
+        finished.stderr.splitlines()[-1]
+        == "kosmos: error: no-such-run: no report.json here: the run has not been evaluated yet"
+    )
 
 
 def test_a_reader_that_closes_early_is_no_error() -> None:

@@ -1,0 +1,113 @@
+"""Every command that README and docs show is run as it stands, and every example of a help text parses."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from kosmos.cli.generate import prepare
+from kosmos.cli.main import VERBS, main, verb_parser
+from kosmos.data.picturebook.packages import PACKAGES, cache_directory
+from tests.cli.tiny_run import png
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted([REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").glob("*.md")])
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    """The fenced blocks of a language."""
+    return re.findall(
+        rf"^```{language}\n(.*?)^```$", document.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
+    )
+
+
+def commands(document: Path) -> list[list[str]]:
+    """The commands of the `sh` blocks, in order, as words; comments are dropped."""
+    lines = "".join(blocks(document, "sh")).replace("\\\n", " ").splitlines()
+    return [words for words in (shlex.split(line, comments=True) for line in lines) if words]
+
+
+def kosmos_commands(document: Path) -> list[list[str]]:
+    """What follows the word `kosmos` in those commands that call it."""
+    return [words[1:] for words in commands(document) if Path(words[0]).name == "kosmos"]
+
+
+def need_packages() -> None:
+    missing = [package.spec for package in PACKAGES if not (cache_directory() / "packages" / package.filename).exists()]
+    if missing:
+        pytest.skip(f"the picture book is not in the cache ({missing[0]} is missing); `kosmos demo` fetches it")
+
+
+def test_only_known_programs_are_called() -> None:
+    called = {Path(words[0]).name for document in DOCUMENTS for words in commands(document)}
+    assert called <= {"kosmos", "make"}
+    assert {"kosmos", "make"} <= called
+
+
+def test_every_make_target_is_there() -> None:
+    targets = sorted({words[1] for document in DOCUMENTS for words in commands(document) if words[0] == "make"})
+    assert "demo" in targets
+    finished = subprocess.run(["make", "-n", *targets], cwd=REPOSITORY, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+
+
+def test_the_readme(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run in a folder where `runs/demo` is a small finished run; commands that need its report come after one."""
+    shutil.copytree(tiny_run, tmp_path / "runs" / "demo")
+    (tmp_path / "cat.png").write_bytes(png((200, 30, 30)))
+    (tmp_path / "runs" / "demo" / "report.json").write_text(MINIMAL_REPORT)
+    monkeypatch.chdir(tmp_path)
+    shown = kosmos_commands(REPOSITORY / "README.md")
+    assert len(shown) >= 4
+    for arguments in shown:
+        assert main(arguments) == 0, arguments
+
+
+def test_the_steps_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_packages()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # the recipe leaves the number of threads open
+    document = REPOSITORY / "docs" / "training.md"
+    (recipe,) = blocks(document, "yaml")
+    (tmp_path / "recipe.yaml").write_text(recipe, encoding="utf-8")
+    (tmp_path / "cat.png").write_bytes(png((200, 30, 30)))
+    monkeypatch.chdir(tmp_path)
+    shown = kosmos_commands(document)
+    assert [words[0] for words in shown] == [
+        "data",
+        "tokenizer",
+        *["train"] * 4,
+        *["generate"] * 2,
+        "evaluate",
+        "report",
+    ]
+    for arguments in shown:
+        assert main(arguments) == 0, arguments
+    assert (tmp_path / "runs" / "first" / "report.md").is_file()
+
+
+@pytest.mark.parametrize(
+    "document", [d for d in DOCUMENTS if d.name not in ("README.md", "training.md")], ids=lambda d: d.name
+)
+def test_no_other_document_shows_commands_that_nothing_runs(document: Path) -> None:
+    assert kosmos_commands(document) == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_example_of_the_help_parses(verb: str) -> None:
+    parser = verb_parser(verb)
+    examples = re.findall(rf"^  kosmos {verb}\b(.*)$", parser.format_help(), flags=re.MULTILINE)
+    assert examples
+    for example in examples:
+        words = shlex.split(example)
+        parsed, unknown = parser.parse_known_args(prepare(parser, words) if verb == "generate" else words)
+        assert verb.startswith("train") or unknown == []
+        assert parsed is not None
+
+
+MINIMAL_REPORT = """{"schema_version": 1, "kind": "kosmos-report", "abilities": [], "warnings": [],
+"run": {"parameters": {"total": 1}, "steps": 1, "precision": "fp32", "seed": 1}}"""
