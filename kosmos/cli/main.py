@@ -90,10 +90,11 @@ def _dispatch(arguments: list[str]) -> int:
     parser = verb_parser(name)
     if hasattr(module, "prepare"):  # a verb whose texts and pictures must keep the order given
         rest = module.prepare(parser, rest)
+    parsed = argparse.Namespace()
     if getattr(module, "TAKES_OVERRIDES", False):  # `--optimizer.lr 1e-4`: any key of the configuration
-        parsed, parsed.overrides = parser.parse_known_args(rest)
+        parsed.overrides = parser.parse_known_args(rest, parsed)[1]
     else:
-        parsed = parser.parse_args(rest)
+        parser.parse_args(rest, parsed)
     return int(module.run(parsed))
 
 

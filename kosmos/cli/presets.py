@@ -17,8 +17,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from kosmos.config_files import preset_names
 from kosmos.errors import StorageError, UsageError
-from kosmos.presets import load_preset, preset_names, preset_summary, preset_text
+from kosmos.presets import load_preset, preset_summary, preset_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
