@@ -130,6 +130,12 @@ def shape_mask(shape: str, size: int, turn: int = 0) -> np.ndarray:
     return np.asarray(image.resize((size, size), PILImage.Resampling.BOX))
 
 
+@lru_cache(maxsize=20_000)
+def colored_shape(shape: str, size: int, color: Color) -> np.ndarray:
+    """A shape of one colour as a premultiplied sprite; kept and shared, do not write to it."""
+    return colored(shape_mask(shape, size), color)
+
+
 def colored(mask: np.ndarray, color: Color) -> np.ndarray:
     """Premultiplied sprite [h, w, 4] of one colour from a coverage mask uint8 [h, w]."""
     sprite = np.empty((*mask.shape, 4), dtype=np.uint8)

@@ -66,11 +66,14 @@ def text_mask(text: str, font: str, points: int) -> np.ndarray:
 
 @lru_cache(maxsize=50_000)
 def fitted_mask(text: str, font: str, width: int, height: int) -> np.ndarray:
-    """The same at the largest of the sizes 20 to 6 points that fits into width x height pixels.
+    """The same at about the largest of the sizes 20 to 6 points that fits into width x height pixels.
 
     Raises DataError when even the smallest does not fit.
     """
-    for points in range(20, 5, -1):
+    largest = text_mask(text, font, 20)
+    # Ink grows nearly in step with the points, so the search starts one above what that predicts.
+    guess = int(20 * min(1.0, width / largest.shape[1], height / largest.shape[0])) + 1
+    for points in range(min(20, guess), 5, -1):
         mask = text_mask(text, font, points)
         if mask.shape[0] <= height and mask.shape[1] <= width:
             return mask

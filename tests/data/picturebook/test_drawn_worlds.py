@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from kosmos.data.picturebook.canvas import COLORS
+from kosmos.data.picturebook.canvas import COLORS, SHAPES
 from kosmos.data.picturebook.concepts import PictureBook
 from kosmos.data.picturebook.reader import stream
 from kosmos.data.picturebook.vocabulary import CATEGORIES, MADE_UP_WORDS, NUMBERS, held_out_count, nouns
@@ -120,7 +120,7 @@ def test_color_questions_are_balanced_and_hold_pairs_out(book: PictureBook) -> N
     answers = [example.fields["answer"] for example in examples]
     assert max(answers.count(name) for name in COLORS) < 150
     assert 0.3 < np.mean([example.meta["unseen_pair"] for example in examples]) < 0.55
-    names = [*colors.SHAPES, *(noun.word for noun in nouns(book))]
+    names = [*SHAPES, *(noun.word for noun in nouns(book))]
     for example in items(book, "colors", "train", 300):
         for name, color in example.meta["objects"]:
             assert not colors.held_out_color(names.index(name), list(COLORS).index(color))

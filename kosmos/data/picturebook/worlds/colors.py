@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kosmos.data.picturebook.canvas import COLORS, SHAPES, SIZE, colored, plain, relight, shape_mask, tinted
+from kosmos.data.picturebook.canvas import COLORS, SHAPES, SIZE, colored_shape, plain, relight, tinted
 from kosmos.data.picturebook.concepts import PictureBook
 from kosmos.data.picturebook.vocabulary import nouns
 from kosmos.data.picturebook.worlds.draw import grid, one, place, some, sprite
@@ -46,7 +46,7 @@ def sample(book: PictureBook | None, rng: np.random.Generator, split: str, size:
         if noun is not None and book is not None:
             drawings.append(tinted(sprite(book, noun, rng, split, small), rgb))
         else:
-            drawings.append(colored(shape_mask(name, small), rgb))
+            drawings.append(colored_shape(name, small, rgb))
         names.append(name)
         indices.append(index)
     asks_background = rng.random() < 0.15
