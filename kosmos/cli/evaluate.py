@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 
 from kosmos.cli.parser import positive
-from kosmos.errors import DataError, UsageError, nearest
+from kosmos.errors import UsageError, nearest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     if not (args.run / "config.yaml").is_file() or not (args.run / "checkpoints").is_dir():
-        raise DataError(f"{args.run}: not a run directory (no config.yaml with checkpoints/)")
+        raise UsageError(f"{args.run}: not a run directory (no config.yaml with checkpoints/)")
     from kosmos.config import TrainConfig
     from kosmos.config_files import load_config
     from kosmos.evaluation.report import Presentation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,10 @@ from kosmos.evaluation.suite import run_suite
 from kosmos.evaluation.task import Task
 from kosmos.inference.engine import Precision
 from kosmos.model.counting import count_parameters
-from kosmos.model.weights import WEIGHTS_FILE
-from kosmos.runs import resolve
+from kosmos.runs import WEIGHTS, WEIGHTS_FILE, latest_step
 from kosmos.storage import file_sha256
-from kosmos.training.checkpoint import read_state
-from kosmos.training.loop import CONFIG_FILE
 
-EVALUATION_FOLDER = "evaluation"
+CONFIG_FILE, EVALUATION_FOLDER = "config.yaml", "evaluation"
 
 
 def evaluate_run(
@@ -33,30 +30,28 @@ def evaluate_run(
     *,
     limit: int | None = None,
     precision: Precision = "fp32",
+    extra: Mapping[str, Any] | None = None,
+    timing: Mapping[str, Any] | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Evaluate the newest whole checkpoint of the run directory `run`; returns what report.json holds.
 
-    Samples and baselines go below RUN/evaluation; what is finished for the same weights is not done again.
-    Raises UsageError when `run` has no checkpoint, DataError or StorageError when files are missing or damaged.
+    Samples and baselines go below RUN/evaluation; what is finished for the same weights is not done again. `extra`
+    are further facts for the report, `timing` goes to timing.json. Raises UsageError when `run` has no checkpoint,
+    DataError or StorageError when files are missing or damaged.
     """
-    weights = resolve(run)
-    engine = load(weights, precision=precision)
-    model_key = file_sha256(weights / WEIGHTS_FILE)
-    abilities = run_suite(engine, tasks, run / EVALUATION_FOLDER, limit=limit, model_key=model_key, quiet=quiet)
-    return write_report(run, abilities, run_facts(run, weights), presentation)
-
-
-def run_facts(run: Path, weights: Path) -> RunFacts:
-    """What was trained: the recipe's data, seed and steps, the model's size."""
+    step = latest_step(run)
+    engine = load(step, precision=precision)
+    key = file_sha256(step / WEIGHTS / WEIGHTS_FILE)
+    abilities = run_suite(engine, tasks, run / EVALUATION_FOLDER, limit=limit, model_key=key, quiet=quiet)
     config = load_config(run / CONFIG_FILE, TrainConfig)
-    state = read_state(weights.parent)
     data = json.dumps([config_to_mapping(config.data), config.seed], sort_keys=True)
-    counts = asdict(count_parameters(config.model))
-    return RunFacts(
-        steps=state.step,
+    facts = RunFacts(
+        steps=int(step.name.removeprefix("step-")),
         seed=config.seed,
-        precision=state.precision,
-        parameters=counts,
+        precision=engine.model.config.trained_precision or "fp32",
+        parameters=asdict(count_parameters(config.model)),
         data_fingerprint=hashlib.sha256(data.encode()).hexdigest(),
+        extra={**(extra or {}), "weights_sha256": key},
     )
+    return write_report(run, abilities, facts, presentation, timing=timing)

@@ -1,0 +1,65 @@
+"""`kosmos evaluate` and `kosmos report` on a small run; the tasks used here need no fetched pictures."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.cli.process import Command, one_line
+
+
+@pytest.fixture
+def run(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the finished run, and a cache of its own."""
+    monkeypatch.setenv("KOSMOS_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(tiny_run, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_the_report_is_written_and_printed_again(kosmos_here: Command, run: Path) -> None:
+    finished = kosmos_here("evaluate", "run", "--tasks", "number", "--limit", "25", "--quiet", cwd=run.parent)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    report = json.loads((run / "report.json").read_text())
+    (row,) = report["abilities"]
+    assert (row["name"], row["n"]) == ("number", 25)
+    assert row["interval"][0] <= row["score"] <= row["interval"][1]
+    assert report["run"]["steps"] == 100
+    assert report["run"]["parameters"]["total"] == sum(
+        report["run"]["parameters"][p] for p in ("text", "vision", "resampler")
+    )
+    assert (run / "report.md").read_text().startswith("# ")
+
+    again = kosmos_here("report", "run", cwd=run.parent)
+    assert (again.returncode, again.stdout) == (0, finished.stdout)
+    as_json = kosmos_here("report", "run", "--json", cwd=run.parent)
+    assert json.loads(as_json.stdout) == report
+
+    before = (run / "report.json").read_bytes()
+    assert (
+        kosmos_here("evaluate", "run", "--tasks", "number", "--limit", "25", "--quiet", cwd=run.parent).returncode == 0
+    )
+    assert (run / "report.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["nothing"], 2, "nothing: not a run directory"),
+        (["run", "--tasks", "numbr"], 2, "no task 'numbr' (did you mean 'number'?)"),
+        (["run", "--limit", "0"], 2, "argument --limit: 0: must be at least 1"),
+    ],
+)
+def test_bad_calls(kosmos_here: Command, run: Path, arguments: list[str], code: int, message: str) -> None:
+    finished = kosmos_here("evaluate", *arguments, cwd=run.parent)
+    assert one_line(finished).startswith(message)
+    assert finished.returncode == code
+    assert not (run / "report.json").exists()
+
+
+def test_no_report_yet(kosmos_here: Command, run: Path) -> None:
+    finished = kosmos_here("report", "run", cwd=run.parent)
+    assert "run: no report.json here" in one_line(finished)
+    assert finished.returncode == 3
