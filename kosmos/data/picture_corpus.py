@@ -47,19 +47,18 @@ class BatchAugmenter:
         stretch, shear = 1.0 + uniform(-0.12, 0.12) * strength, uniform(-0.15, 0.15) * strength
         mirror = torch.where((uniform(0.0, 1.0) < 0.5) & self._flip[indices], -1.0, 1.0)
         cosine, sine = turn.cos(), turn.sin()
+        shift_x, shift_y = uniform(-0.12, 0.12) * strength, uniform(-0.12, 0.12) * strength
         transform = torch.stack(
             (
-                torch.stack((cosine * scale * stretch * mirror, shear - sine * scale, uniform(-0.12, 0.12) * strength), 1),
-                torch.stack((sine * scale * mirror, cosine * scale / stretch, uniform(-0.12, 0.12) * strength), 1),
+                torch.stack((cosine * scale * stretch * mirror, shear - sine * scale, shift_x), 1),
+                torch.stack((sine * scale * mirror, cosine * scale / stretch, shift_y), 1),
             ),
             dim=1,
         )
         grid = F.affine_grid(transform, [count, 4, self._size, self._size], align_corners=False)
         # An opaque picture goes on past its edge; a cut-out one is surrounded by nothing.
         padding = "border" if self._opaque else "zeros"
-        drawn = F.grid_sample(
-            self._pixels[indices], grid, mode="bilinear", padding_mode=padding, align_corners=False
-        )
+        drawn = F.grid_sample(self._pixels[indices], grid, mode="bilinear", padding_mode=padding, align_corners=False)
         colors, alpha = drawn[:, :3], drawn[:, 3:]
         gray = colors.mean(dim=1, keepdim=True)
         saturation = uniform(0.5, 1.5).view(-1, 1, 1, 1)

@@ -10,6 +10,7 @@ import math
 import shutil
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +197,7 @@ def _shares(shares: list[float], batch_size: int) -> list[int]:
     """Whole numbers that add up to the batch, as near to the shares as can be."""
     total = sum(shares)
     edges = [round(batch_size * sum(shares[:index]) / total) for index in range(len(shares) + 1)]
-    return [after - before for before, after in zip(edges[:-1], edges[1:], strict=True)]
+    return [after - before for before, after in pairwise(edges)]
 
 
 def _record(
