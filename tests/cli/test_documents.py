@@ -56,7 +56,9 @@ def test_every_make_target_is_there() -> None:
     assert finished.returncode == 0, finished.stderr
 
 
-def test_the_readme(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_readme(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Run in a folder where `runs/demo` is a small finished run; commands that need its report come after one."""
     shutil.copytree(tiny_run, tmp_path / "runs" / "demo")
     (tmp_path / "cat.png").write_bytes(png((200, 30, 30)))
@@ -66,6 +68,9 @@ def test_the_readme(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len(shown) >= 4
     for arguments in shown:
         assert main(arguments) == 0, arguments
+    (program,) = blocks(REPOSITORY / "README.md", "python")
+    exec(compile(program, "README.md", "exec"), {})
+    assert "red square" in capsys.readouterr().out
 
 
 def test_the_steps_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
