@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM: the first asks the loop to save and stop after its step, the second stops at once."""
+"""Ctrl-C and SIGTERM: the first asks the loop to save and stop after its step, a further Ctrl-C stops at once.
+
+A further SIGTERM changes nothing: launchers send it to the whole group and forward it as well.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +38,11 @@ class StopRequest:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
-            raise KeyboardInterrupt
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            return
         self.requested = True
         if not self._quiet:
             # A plain write: the signal may have come in the middle of a print.
             with contextlib.suppress(OSError):
-                os.write(2, b"\nstopping after this step and a save; once more stops at once\n")
+                os.write(2, b"\nstopping after this step and a save; Ctrl-C again stops at once\n")

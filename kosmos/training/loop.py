@@ -45,7 +45,7 @@ METRICS_FILE = "metrics.jsonl"
 BAD_RECORDS_FILE = "bad_records.log"
 
 # What a resumed run may change: nothing of it moves a single bit of the result, or it is the user's own machine.
-_FREE_TO_CHANGE = ("threads", "log_every", "checkpoint_every", "keep_checkpoints", "data.workers")
+_FREE_TO_CHANGE = ("device", "threads", "log_every", "checkpoint_every", "keep_checkpoints", "data.workers")
 
 
 def train(
@@ -68,6 +68,9 @@ def train(
     set_threads(config.threads)
     device = choose_device(config.device)
     done = read_state(found) if found else None
+    first = done.step if done else 0
+    if first >= config.steps:
+        return out
     precision: Precision = choose_precision(done.precision if done else config.precision, device)
 
     tokenizer_path = str(found / WEIGHTS) if found else config.tokenizer
@@ -78,9 +81,6 @@ def train(
     optimizer = Optimizer(model, config.optimizer, config.steps)
     if found:
         load_optimizer(found, optimizer)
-    first = done.step if done else 0
-    if first >= config.steps:
-        return out
     model.train()
     module = TrainingModule(model)
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import resource
 import signal
+import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +49,11 @@ def interrupt() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
+def terminate_twice() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 @pytest.fixture(scope="module")
 def finished(recipe: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(recipe, tmp_path_factory.mktemp("runs") / "whole", quiet=True)
@@ -70,20 +77,32 @@ def test_the_run_directory(finished: Path, recipe: TrainConfig) -> None:
     assert model.config.trained_precision == "fp32"
 
 
+def test_bf16_and_two_threads_are_as_exact(recipe: TrainConfig, tmp_path: Path) -> None:
+    config = replace(recipe, precision="bf16", threads=2, steps=6)
+    whole = train(config, tmp_path / "whole", quiet=True)
+    with pytest.raises(Interrupted):
+        train(config, tmp_path / "run", quiet=True, on_step=at(3, interrupt))
+    run = train(config, tmp_path / "run", resume=True, quiet=True)
+    assert lines(run) == lines(whole)
+    assert checksums(run, 6) == checksums(whole, 6)
+    model = Kosmos.from_pretrained(run / "checkpoints" / "step-6" / "weights")
+    assert model.config.trained_precision == "bf16"
+
+
 def test_two_fresh_runs_are_bit_equal(finished: Path, recipe: TrainConfig, tmp_path: Path) -> None:
     again = train(recipe, tmp_path / "again", quiet=True)
     assert lines(again) == lines(finished)
     assert checksums(again, 12) == checksums(finished, 12)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(("workers", "stop"), [(0, interrupt), (1, terminate_twice)])
 def test_interrupted_and_resumed_equals_uninterrupted(
-    finished: Path, recipe: TrainConfig, tmp_path: Path, workers: int
+    finished: Path, recipe: TrainConfig, tmp_path: Path, workers: int, stop: Callable[[], None]
 ) -> None:
     run = tmp_path / "run"
     config: TrainConfig = change(recipe, **{"data.workers": workers})
     with pytest.raises(Interrupted, match=r"saved after step 5 of 12 and stopped"):
-        train(config, run, quiet=True, on_step=at(5, interrupt))
+        train(config, run, quiet=True, on_step=at(5, stop))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert train(config, run, resume=True, quiet=True) == run
     assert lines(run) == lines(finished)
@@ -169,6 +188,25 @@ def test_bad_records_are_named_in_the_log(recipe: TrainConfig, tmp_path: Path) -
     with pytest.raises(DataError, match="11 of .* records are bad"):
         train(strict, tmp_path / "strict", quiet=True)
     assert len((tmp_path / "strict" / "bad_records.log").read_text().splitlines()) == 11
+
+
+def test_broken_pictures_are_bad_records(recipe: TrainConfig, corpus: Path, tmp_path: Path) -> None:
+    with tarfile.open(corpus / "pairs.tar") as whole, tarfile.open(tmp_path / "pairs.tar", "w") as copy:
+        for member in whole:
+            content = whole.extractfile(member)
+            assert content is not None
+            data = content.read()
+            if member.name == "00003.png":
+                data = data[: len(data) // 2]
+                member.size = len(data)
+            copy.addfile(member, io.BytesIO(data))
+    source = replace(recipe.data.sources["pairs"], corpora=(CorpusConfig("pairs_tar", str(tmp_path / "pairs.tar")),))
+    config = replace(recipe, data=replace(recipe.data, sources={"pairs": source}, max_bad_fraction=0.2), steps=4)
+    run = train(replace(config, optimizer=replace(config.optimizer, warmup_steps=1)), tmp_path / "run", quiet=True)
+    log = [json.loads(line) for line in (run / "bad_records.log").read_text().splitlines()]
+    assert {(entry["why"], entry["where"]) for entry in log} == {
+        ("broken picture", f"{tmp_path / 'pairs.tar'} record 3")
+    }
 
 
 def test_a_loss_that_is_not_finite_stops_and_saves_nothing(
