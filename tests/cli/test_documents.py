@@ -66,11 +66,16 @@ def test_the_readme(
     monkeypatch.chdir(tmp_path)
     shown = kosmos_commands(REPOSITORY / "README.md")
     assert len(shown) >= 4
+    said = {}
     for arguments in shown:
         assert main(arguments) == 0, arguments
+        said[arguments[0]] = capsys.readouterr().out
     (program,) = blocks(REPOSITORY / "README.md", "python")
     exec(compile(program, "README.md", "exec"), {})
-    assert "red square" in capsys.readouterr().out
+    caption, _, generation = capsys.readouterr().out.splitlines()
+    assert caption == said["generate"].rstrip("\n")
+    assert generation  # 16 tokens of the same
+    assert caption.startswith(generation)
 
 
 def test_the_steps_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

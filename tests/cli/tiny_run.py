@@ -45,7 +45,7 @@ def write_pairs(file: Path) -> None:
     """A tar of coloured squares with captions, as img2dataset writes it."""
     with tarfile.open(file, "w") as archive:
         for index, (name, colour) in enumerate(COLOURS.items()):
-            for suffix, data in (("png", png(colour)), ("txt", f"An image of a {name} square".encode())):
+            for suffix, data in (("png", png(colour)), ("txt", f"a {name} square".encode())):
                 member = tarfile.TarInfo(f"{index:05}.{suffix}")
                 member.size = len(data)
                 archive.addfile(member, io.BytesIO(data))
@@ -56,7 +56,7 @@ def prepare(folder: Path) -> Path:
     write_corpus(folder / "corpus.jsonl")
     write_pairs(folder / "pairs.tar")
     captions = folder / "captions.txt"
-    captions.write_text("".join(f"An image of a {name} square\n" for name in COLOURS), encoding="utf-8")
+    captions.write_text("".join(f"a {name} square\n" for name in COLOURS), encoding="utf-8")
     files = [str(folder / "corpus.jsonl"), str(captions)]
     assert main(["tokenizer", "train", *files, "--out", str(folder / "tokenizer"), "--vocab-size", "34"]) == 0
     recipe = folder / "recipe.yaml"
