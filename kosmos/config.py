@@ -46,8 +46,9 @@ class VisionConfig:
     kind: Literal["clip", "conv"] = "clip"
     # A local folder or a hub id in transformers' CLIP format, or a folder of `kosmos train-vision`; None: random.
     pretrained: str | None = None
+
     trainable: Literal["last_layer", "all", "none"] = "last_layer"
-    image_size: int = 224
+    image_size: int = 224  # side of the square that pictures are brought to, in pixels
     image_mean: tuple[float, ...] = (0.48145466, 0.4578275, 0.40821073)
     image_std: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
     hidden_size: int = 1024
@@ -58,11 +59,10 @@ class VisionConfig:
     ffn_size: int = 4096
     activation: Literal["quick_gelu", "gelu"] = "quick_gelu"
     layer_norm_eps: float = 1e-5
-    # kind: conv. Width of each stage; the first shrinks the picture by stem_stride, every other one by 2.
-    channels: tuple[int, ...] = ()
-    stem_stride: int = 2
-    blocks: int = 1  # residual convolutions of each stage; the last layer is one more
-    norm: Literal["group", "batch"] = "group"
+    channels: tuple[int, ...] = ()  # kind: conv; width of each stage
+    stem_stride: int = 2  # kind: conv; the first stage shrinks the picture by this, every other one by 2
+    blocks: int = 1  # kind: conv; residual convolutions of each stage; the last layer is one more
+    norm: Literal["group", "batch"] = "group"  # kind: conv
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,8 @@ class ResamplerConfig:
     num_heads: int = 32
     attention_dropout: float = 0.1
     num_layers: int = 6  # kind: perceiver
+    # A folder of `kosmos train-vision`, whose resampler learned with the tower; None: random.
+    pretrained: str | None = None
 
 
 @dataclass(frozen=True)
@@ -160,17 +162,16 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    # A SentencePiece model file (`kosmos tokenizer train`, or the family's).
-    tokenizer: str = ""
-    steps: int = 300_000
+    tokenizer: str = ""  # a SentencePiece model file (`kosmos tokenizer train`, or the family's)
+    steps: int = 300_000  # optimizer steps
     seed: int = 1
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the hardware multiplies it natively
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: the GPU where there is one
     threads: int = 0  # CPU threads; 0: what OMP_NUM_THREADS says, or one per core
-    log_every: int = 10
-    checkpoint_every: int = 1000
-    keep_checkpoints: int = 2
-    random_vision: bool = False
+    log_every: int = 10  # steps between two lines of progress
+    checkpoint_every: int = 1000  # steps between two checkpoints
+    keep_checkpoints: int = 2  # so many of the newest stay
+    random_vision: bool = False  # allow a frozen vision tower with random weights
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,9 @@ class VisionPretrainingConfig:
     __pydantic_config__ = STRICT
 
     vision: VisionConfig = field(default_factory=lambda: VisionConfig(kind="conv", trainable="all"))
+    # The resampler learns along; `hidden_size` is the decoder's, to which it brings the features.
+    resampler: ResamplerConfig = field(default_factory=lambda: ResamplerConfig(num_latents=4, num_heads=6))
+    hidden_size: int = 192
     # What is learned from: a picture corpus by name and the number of pictures taken from it, and its share.
     corpora: tuple[PictureCorpusConfig, ...] = ()
     tokenizer: str = ""

@@ -104,7 +104,12 @@ def _run_stages(out: Path, config: DemoConfig) -> None:
         with times.measure("pretraining"):
             pretrain_vision(vision, corpora, out / VISION)
     recipe: TrainConfig = replace(
-        config.train, **{"tokenizer": str(out / TOKENIZER), "model.vision.pretrained": str(out / VISION)}
+        config.train,
+        **{
+            "tokenizer": str(out / TOKENIZER),
+            "model.vision.pretrained": str(out / VISION),
+            "model.resampler.pretrained": str(out / VISION),
+        },
     )
     _say(f"Training: text, picture-caption pairs and interleaved documents, {recipe.steps} steps")
     with times.measure("training"):

@@ -6,6 +6,8 @@ single cross-attention of Kosmos-2's code. Flamingo's form is the option `percei
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from kosmos.config import ResamplerConfig
 from kosmos.errors import ConfigError
 from kosmos.model.attention import MultiHeadAttention
 from kosmos.model.init import initialize_cross_attention
+from kosmos.model.pretrained_part import RESAMPLER_FILE, load_part
 
 
 class CrossAttentionResampler(nn.Module):
@@ -83,4 +86,7 @@ def build_resampler(config: ResamplerConfig, feature_size: int, hidden_size: int
             f"resampler: hidden_size {hidden_size} is not a multiple of num_heads {config.num_heads}; change num_heads"
         )
     kind = CrossAttentionResampler if config.kind == "cross_attention" else PerceiverResampler
-    return kind(config, feature_size, hidden_size)
+    resampler = kind(config, feature_size, hidden_size)
+    if config.pretrained is not None:
+        load_part(resampler, Path(config.pretrained) / RESAMPLER_FILE, "resampler")
+    return resampler

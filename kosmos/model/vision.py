@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from safetensors.torch import load_file
-
 from kosmos.config import VisionConfig
-from kosmos.errors import ConfigError, DataError, StorageError, UsageError
+from kosmos.errors import UsageError
 from kosmos.model.conv_tower import ConvTower
+from kosmos.model.pretrained_part import TOWER_FILE, load_part
 from kosmos.model.tower import VisionTower
 
 
@@ -36,7 +35,7 @@ def build_vision(config: VisionConfig, random_vision: bool = False) -> VisionTow
         return ClipTower(config) if config.pretrained is None else load_clip(config, config.pretrained)
     tower = ConvTower(config)
     if config.pretrained is not None:
-        _load_conv(tower, Path(config.pretrained))
+        load_part(tower, Path(config.pretrained) / TOWER_FILE, "vision.channels")
     return tower
 
 
@@ -47,19 +46,3 @@ def resolve_vision(config: VisionConfig) -> VisionConfig:
     from kosmos.model.clip_tower import stored_activation
 
     return replace(config, activation=stored_activation(config.pretrained))
-
-
-def _load_conv(tower: ConvTower, folder: Path) -> None:
-    file = folder / "model.safetensors"
-    if not file.is_file():
-        raise DataError(f"{file}: no such file; make it with 'kosmos train-vision', or set vision.pretrained: null")
-    try:
-        weights = load_file(file)
-    except Exception as error:  # safetensors' error type is not public
-        raise StorageError(f"{file}: damaged weights: {str(error).strip().splitlines()[0]}") from error
-    try:
-        tower.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ConfigError(
-            f"{file}: not the tower that vision.channels says: {str(error).strip().splitlines()[0]}"
-        ) from error

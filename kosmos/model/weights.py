@@ -115,10 +115,9 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
 
 
 def without_pretrained(config: ModelConfig) -> ModelConfig:
-    """`config` that builds without reading the vision tower's own weights."""
-    if config.vision is None or config.vision.pretrained is None:
-        return config
-    return replace(config, vision=replace(config.vision, pretrained=None))
+    """`config` that builds without reading the weights that its parts started from."""
+    vision = None if config.vision is None else replace(config.vision, pretrained=None)
+    return replace(config, vision=vision, resampler=replace(config.resampler, pretrained=None))
 
 
 def without_values(kind: type[_Model], config: ModelConfig) -> _Model:

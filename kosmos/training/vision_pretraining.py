@@ -25,6 +25,8 @@ from kosmos.data.permutation import seed_of
 from kosmos.data.picture_corpus import BatchAugmenter, PictureCorpus
 from kosmos.errors import ConfigError, Interrupted, UsageError
 from kosmos.model.conv_tower import ConvTower
+from kosmos.model.pretrained_part import RESAMPLER_FILE, TOWER_FILE
+from kosmos.model.resampler import build_resampler
 from kosmos.storage import make_folder, write_manifest
 from kosmos.tokenizer import Tokenizer
 from kosmos.training.interrupt import StopRequest
@@ -64,55 +66,73 @@ class CaptionBag(nn.Module):
 
 
 class Contrast(nn.Module):
-    """Tower and text side with the loss between them."""
+    """Tower, resampler and text side with the loss between them.
 
-    def __init__(self, tower: ConvTower, captions: CaptionBag, size: int, label_smoothing: float) -> None:
+    Pictures are compared with captions twice: by the mean of the tower's features, from which the tower learns fast,
+    and by the resampler's embeddings, which the decoder will read.
+    """
+
+    def __init__(
+        self, tower: ConvTower, resampler: nn.Module, captions: CaptionBag, config: VisionPretrainingConfig
+    ) -> None:
         super().__init__()
-        self.tower, self.captions = tower, captions
-        self.projection = nn.Linear(tower.hidden_size, size)
+        self.tower, self.resampler, self.captions = tower, resampler, captions
+        size = config.embedding_size
+        self.project_mean = nn.Linear(tower.hidden_size, size)
+        self.project_latents = nn.Linear(config.resampler.num_latents * config.hidden_size, size)
         self.log_scale = nn.Parameter(torch.tensor(math.log(12.0)))
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = config.label_smoothing
 
-    def logits(self, pixels: Tensor) -> Tensor:
-        """Normalised pixels [N, 3, S, S] -> similarity to every caption [N, captions]."""
+    def logits(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised pixels [N, 3, S, S] -> similarity to every caption, by mean and by latents [N, captions]."""
+        features = self.tower(pixels)
         # Features have norm 1 at each position; sqrt(C) brings their parts back to about 1.
-        pooled = self.tower(pixels).float().mean(dim=1) * self.tower.hidden_size**0.5
-        pictures = F.normalize(self.projection(pooled), dim=-1)
-        result: Tensor = pictures.float() @ self.captions().T * self.log_scale.exp()
-        return result
+        mean = features.float().mean(dim=1) * self.tower.hidden_size**0.5
+        latents = self.resampler(features).float()
+        # Normalised one by one, as the decoder will do: what is the same in every picture must not drown the rest.
+        latents = F.layer_norm(latents, latents.shape[-1:]).flatten(1)
+        captions = self.captions().T * self.log_scale.exp()
+        pictures = (self.project_mean(mean), self.project_latents(latents))
+        by_mean, by_latents = (F.normalize(picture.float(), dim=-1) @ captions for picture in pictures)
+        return by_mean, by_latents
 
-    def forward(self, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """-> (loss, number of pictures whose caption is the most similar)."""
-        logits = self.logits(pixels)
-        right = (logits.argmax(dim=-1) == targets).sum()
-        return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing), right
+    def forward(self, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """-> (loss by mean, loss by latents, number of pictures nearest to their caption by latents)."""
+        by_mean, by_latents = self.logits(pixels)
+        losses = [F.cross_entropy(x, targets, label_smoothing=self.label_smoothing) for x in (by_mean, by_latents)]
+        return losses[0], losses[1], (by_latents.argmax(dim=-1) == targets).sum()
 
 
-class TowerOptimizer:
-    """Muon on the filters (as matrices [outputs, inputs * height * width]), AdamW on the rest; linear decay to 0."""
+class PretrainingOptimizer:
+    """Muon on filters (as matrices [outputs, height * width * inputs]) and on the resampler's matrices, AdamW on the
+    rest; linear warm-up, linear decay to 0."""
 
-    def __init__(self, model: nn.Module, config: VisionPretrainingConfig) -> None:
+    def __init__(self, model: Contrast, config: VisionPretrainingConfig) -> None:
         self._filters = [parameter for parameter in model.parameters() if parameter.ndim == 4]
-        rest = [parameter for parameter in model.parameters() if parameter.ndim != 4]
         # A matrix that shares the filter's memory: torch's Muon takes nothing but matrices.
-        self._matrices = [nn.Parameter(_as_matrix(parameter.data)) for parameter in self._filters]
+        self._views = [nn.Parameter(_as_matrix(parameter.data)) for parameter in self._filters]
+        matrices = [module.weight for module in model.resampler.modules() if isinstance(module, nn.Linear)]
+        muon = {id(parameter) for parameter in (*self._filters, *matrices)}
+        slow = [p for p in model.resampler.parameters() if id(p) not in muon]
+        taken = muon | {id(parameter) for parameter in slow}
+        rest = [parameter for parameter in model.parameters() if id(parameter) not in taken]
         self._muon = torch.optim.Muon(
-            self._matrices, lr=config.matrix_lr, momentum=0.9, weight_decay=config.weight_decay, ns_steps=4
+            [*self._views, *matrices], lr=config.matrix_lr, momentum=0.9, weight_decay=config.weight_decay, ns_steps=4
         )
-        self._adamw = torch.optim.AdamW(
-            rest, lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
-        )
+        groups = [{"params": rest, "lr": config.lr}, {"params": slow, "lr": config.lr / 10}]
+        self._adamw = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True)
+        self._optimizers = (self._muon, self._adamw)
+        self._rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self._optimizers]
         self._config = config
 
     def step(self, step: int) -> None:
         """Apply the gradients of step t = 1 .. steps."""
-        config = self._config
-        share = min(step / config.warmup_steps, 1.0) * (1.0 - (step - 1) / config.steps)
-        for matrix, parameter in zip(self._matrices, self._filters, strict=True):
+        share = min(step / self._config.warmup_steps, 1.0) * (1.0 - (step - 1) / self._config.steps)
+        for view, parameter in zip(self._views, self._filters, strict=True):
             assert parameter.grad is not None
-            matrix.grad = _as_matrix(parameter.grad)
-        for optimizer, rate in ((self._muon, config.matrix_lr), (self._adamw, config.lr)):
-            for group in optimizer.param_groups:
+            view.grad = _as_matrix(parameter.grad)
+        for optimizer, rates in zip(self._optimizers, self._rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * share
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -148,8 +168,11 @@ def pretrain_vision(
     tower = ConvTower(vision)
     tower.train_statistics()
     bag = CaptionBag(captions, Tokenizer.load(config.tokenizer), config.embedding_size)
-    model = Contrast(tower, bag, config.embedding_size, config.label_smoothing).to(device)
-    optimizer = TowerOptimizer(model, config)
+    resampler = build_resampler(config.resampler, tower.hidden_size, config.hidden_size)
+    # Features have norm 1, so entries of variance 1, as the latents have, need weights of variance 1.
+    nn.init.normal_(resampler.dense.weight)
+    model = Contrast(tower, resampler, bag, config).to(device)
+    optimizer = PretrainingOptimizer(model, config)
     targets = [torch.tensor([index_of[caption] for caption in corpus.captions]) for corpus in corpora]
     augmenters = [BatchAugmenter(corpus, vision.image_size) for corpus in corpora]
     counts = _shares([corpus.share for corpus in config.corpora], config.batch_size)
@@ -172,18 +195,18 @@ def pretrain_vision(
                         wanted.append(target[indices])
                     pixels = ((torch.cat(drawn).to(device) - mean) / std).contiguous(memory_format=torch.channels_last)
                     with autocast(precision, device):
-                        loss, right = model(pixels, torch.cat(wanted).to(device))
-                    loss.backward()
+                        by_mean, by_latents, right = model(pixels, torch.cat(wanted).to(device))
+                    (by_mean + by_latents).backward()
                     optimizer.step(step)
-                    record = _record(step, config, loss, right, sum(counts), time.perf_counter() - begin)
+                    record = _record(step, config, (by_mean, by_latents), right, sum(counts), time.perf_counter() - begin)
                     metrics.write(record)
                     progress.step(record)
                     if stop.requested:
                         raise Interrupted(
                             f"{out}: vision pretraining stopped at step {step}; it starts again next time"
                         )
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in tower.state_dict().items()}
-        save_file(state, temporary / "model.safetensors")
+        save_file(_state(tower), temporary / TOWER_FILE)
+        save_file(_state(resampler), temporary / RESAMPLER_FILE)
         save_config(config, temporary / "config.yaml")
         write_manifest(temporary)
         temporary.rename(out)
@@ -191,6 +214,10 @@ def pretrain_vision(
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return out
+
+
+def _state(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
 
 
 def _shares(shares: list[float], batch_size: int) -> list[int]:
@@ -201,12 +228,18 @@ def _shares(shares: list[float], batch_size: int) -> list[int]:
 
 
 def _record(
-    step: int, config: VisionPretrainingConfig, loss: Tensor, right: Tensor, pictures: int, seconds: float
+    step: int,
+    config: VisionPretrainingConfig,
+    losses: tuple[Tensor, Tensor],
+    right: Tensor,
+    pictures: int,
+    seconds: float,
 ) -> dict[str, Any]:
+    by_mean, by_latents = (loss.item() for loss in losses)
     return {
         "step": step,
-        "loss": loss.item(),
-        "sources": {"pictures": {"loss": loss.item()}},
+        "loss": by_mean + by_latents,
+        "sources": {"mean": {"loss": by_mean}, "latents": {"loss": by_latents}},
         "right": right.item() / pictures,
         "pictures": pictures,
         "lr": config.lr * min(step / config.warmup_steps, 1.0) * (1.0 - (step - 1) / config.steps),
