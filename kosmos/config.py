@@ -151,6 +151,8 @@ class OptimizerConfig:
     weight_decay: float = 0.01
     warmup_steps: int = 375
     clip_norm: float = 2.0
+    # The encoders' share of lr (paper: the same for all); a resampler that is pretrained wants less.
+    encoder_lr_scale: float = 1.0
 
 
 @dataclass(frozen=True)

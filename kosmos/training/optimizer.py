@@ -34,8 +34,11 @@ class Optimizer:
         self._parameters = named_trainable(model)
         if not self._parameters:
             raise ConfigError("the model has no trainable parameter")
+        encoders = [p for name, p in self._parameters.items() if name.startswith("encoders.")]
+        others = [p for name, p in self._parameters.items() if not name.startswith("encoders.")]
+        groups = [{"params": others, "scale": 1.0}, {"params": encoders, "scale": config.encoder_lr_scale}]
         self._adamw = torch.optim.AdamW(
-            list(self._parameters.values()),
+            [group for group in groups if group["params"]],
             lr=config.lr,
             betas=config.betas,
             eps=config.eps,
@@ -51,7 +54,7 @@ class Optimizer:
         """Apply the gradients of step t and drop them; returns the learning rate used."""
         rate = learning_rate(step, self._config, self._total_steps)
         for group in self._adamw.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["scale"]
         self._adamw.step()
         self._adamw.zero_grad(set_to_none=True)
         return rate

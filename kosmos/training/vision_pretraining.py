@@ -83,24 +83,29 @@ class Contrast(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(12.0)))
         self.label_smoothing = config.label_smoothing
 
-    def logits(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised pixels [N, 3, S, S] -> similarity to every caption, by mean and by latents [N, captions]."""
+    def logits(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Normalised pixels [N, 3, S, S] -> similarity to every caption, by mean and by latents [N, captions], and
+        the share of the latents' power that is the same in every picture."""
         features = self.tower(pixels)
         # Features have norm 1 at each position; sqrt(C) brings their parts back to about 1.
         mean = features.float().mean(dim=1) * self.tower.hidden_size**0.5
         latents = self.resampler(features).float()
-        # Normalised one by one, as the decoder will do: what is the same in every picture must not drown the rest.
+        constant = latents.mean(dim=0).square().mean() / latents.square().mean()
+        # Normalised one by one, as the decoder will do.
         latents = F.layer_norm(latents, latents.shape[-1:]).flatten(1)
         captions = self.captions().T * self.log_scale.exp()
         pictures = (self.project_mean(mean), self.project_latents(latents))
         by_mean, by_latents = (F.normalize(picture.float(), dim=-1) @ captions for picture in pictures)
-        return by_mean, by_latents
+        return by_mean, by_latents, constant
 
     def forward(self, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """-> (loss by mean, loss by latents, number of pictures nearest to their caption by latents)."""
-        by_mean, by_latents = self.logits(pixels)
+        """-> (loss by mean, loss by latents, number of pictures nearest to their caption by latents).
+
+        The constant share counts in the loss: in the decoder, it would drown what differs between pictures.
+        """
+        by_mean, by_latents, constant = self.logits(pixels)
         losses = [F.cross_entropy(x, targets, label_smoothing=self.label_smoothing) for x in (by_mean, by_latents)]
-        return losses[0], losses[1], (by_latents.argmax(dim=-1) == targets).sum()
+        return losses[0], losses[1] + constant, (by_latents.argmax(dim=-1) == targets).sum()
 
 
 class PretrainingOptimizer:
