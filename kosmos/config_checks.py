@@ -9,6 +9,7 @@ from typing import Any
 from kosmos.config import (
     DataConfig,
     DecoderConfig,
+    DemoConfig,
     ModelConfig,
     OptimizerConfig,
     TrainConfig,
@@ -30,6 +31,8 @@ def problems(config: Any) -> list[Problem]:
         return list(_data(config, None))
     if isinstance(config, VisionPretrainingConfig):
         return list(_vision_pretraining(config))
+    if isinstance(config, DemoConfig):
+        return list(_demo(config))
     return []
 
 
@@ -110,19 +113,39 @@ def _train(config: TrainConfig) -> Iterator[Problem]:
 
 def _vision_pretraining(config: VisionPretrainingConfig) -> Iterator[Problem]:
     yield from _under("vision", _vision(config.vision))
-    yield from _positive(config, "steps", "batch_size", "matrix_lr", "lr", "embedding_size", "log_every")
+    yield from _under("resampler", _positive(config.resampler, "num_latents", "num_heads", "num_layers"))
+    yield from _under("resampler", _fractions(config.resampler, "attention_dropout"))
+    yield from _positive(config, "hidden_size", "steps", "batch_size", "matrix_lr", "lr", "embedding_size", "log_every")
     yield from _fractions(config, "label_smoothing")
+    for name in ("weight_decay", "warmup_steps"):
+        if not 0 <= getattr(config, name) < math.inf:
+            yield name, "must be 0 or more"
+    heads = config.resampler.num_heads
+    if heads > 0 and config.hidden_size % heads:
+        yield "resampler.num_heads", f"{heads} does not divide hidden_size {config.hidden_size}"
+    if config.threads < 0:
+        yield "threads", "must be 0 (all cores) or more"
     if config.warmup_steps > config.steps:
         yield "warmup_steps", f"{config.warmup_steps} is more than steps {config.steps}"
     for index, corpus in enumerate(config.corpora):
         yield from _under(f"corpora.{index}", _positive(corpus, "share"))
+        if corpus.pictures < 0:
+            yield f"corpora.{index}.pictures", "must be 0 (all there are) or more"
+
+
+def _demo(config: DemoConfig) -> Iterator[Problem]:
+    yield from _under("vision", _vision_pretraining(config.vision))
+    yield from _under("train", _train(config.train))
+    yield from _positive(config, "pieces")
+    if config.items < 0:
+        yield "items", "must be 0 (all) or more"
 
 
 def _optimizer(config: OptimizerConfig) -> Iterator[Problem]:
     yield from _positive(config, "lr", "eps", "clip_norm")
     if any(not 0 <= beta < 1 for beta in config.betas):
         yield "betas", "must be in [0, 1)"
-    for name in ("weight_decay", "warmup_steps"):
+    for name in ("weight_decay", "warmup_steps", "encoder_lr_scale"):
         if not 0 <= getattr(config, name) < math.inf:
             yield name, "must be 0 or more"
 

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kosmos.config import DemoConfig, TrainConfig, replace
+from kosmos.config import DemoConfig, TrainConfig, VisionPretrainingConfig, replace
 from kosmos.config_files import PRESETS, load_config, read_yaml
 from kosmos.data.picturebook.concepts import LIST_SHA256, load_picturebook
 from kosmos.data.picturebook.corpus import tokenizer_corpus
@@ -20,7 +20,16 @@ from kosmos.data.picturebook.heldout import build_heldout
 from kosmos.data.picturebook.vision_corpus import open_picture_corpus
 from kosmos.errors import StorageError, UsageError
 from kosmos.evaluation.files import read_json, write_json
-from kosmos.evaluation.report import REPORT_JSON, Presentation, RunFacts, write_report
+from kosmos.evaluation.report import (
+    CONTACT_SHEET,
+    LOSS_CURVE,
+    REPORT_JSON,
+    REPORT_MD,
+    TIMING_JSON,
+    Presentation,
+    RunFacts,
+    write_report,
+)
 from kosmos.evaluation.report_terminal import print_report
 from kosmos.evaluation.suite import run_suite
 from kosmos.evaluation.tasks.picturebook import picturebook_tasks
@@ -31,12 +40,15 @@ from kosmos.processor import Processor
 from kosmos.runs import WEIGHTS_FILE, resolve
 from kosmos.storage import file_sha256, make_folder
 from kosmos.tokenizer import Tokenizer
-from kosmos.training.loop import train
+from kosmos.training.loop import BAD_RECORDS_FILE, CONFIG_FILE, METRICS_FILE, train
 from kosmos.training.threads import set_threads
 from kosmos.training.vision_pretraining import pretrain_vision
 
 RECIPES = PRESETS / "recipes"
 TOKENIZER, VISION, EVALUATION, TIMES = "tokenizer", "vision", "evaluation", "demo_timing.json"
+# Everything that a demo, finished or not, leaves in its folder; a killed one leaves `.NAME.xyz` of it as well.
+_TRAINED = (TOKENIZER, VISION, TIMES, "checkpoints", CONFIG_FILE, METRICS_FILE, BAD_RECORDS_FILE)
+_OURS = (*_TRAINED, EVALUATION, REPORT_JSON, REPORT_MD, CONTACT_SHEET, LOSS_CURVE, TIMING_JSON)
 
 CREDIT = "Pictures: Twemoji, (c) Twitter, Inc. and other contributors, CC-BY 4.0"
 NOTES = (
@@ -63,6 +75,7 @@ def run_demo(out: Path, *, fresh: bool = False, short: bool = False, recipe: str
     if fresh:
         _remove(out)
     if not (out / REPORT_JSON).exists():
+        _check_ours(out)
         _run_stages(out, config)
     print_report(out)
 
@@ -73,12 +86,22 @@ def load_recipe(name: str) -> DemoConfig:
     return load_config(RECIPES / "picturebook.yaml", DemoConfig, changes)
 
 
+def _check_ours(out: Path) -> None:
+    """Raises UsageError when something is in `out` that no demo has begun: the tokenizer is its first stage."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not any((out / name).is_dir() for name in (TOKENIZER, f".{TOKENIZER}.partial")):
+        raise UsageError(f"{out}: not a run directory of the demo; choose another one with --out")
+
+
 def _remove(out: Path) -> None:
     if not out.exists():
         return
-    ours = {TOKENIZER, VISION, EVALUATION, TIMES, REPORT_JSON, "checkpoints", "config.yaml"}
-    if any(out.iterdir()) and not ours & {path.name for path in out.iterdir()}:
-        raise UsageError(f"{out}: not a run directory of the demo, so --fresh does not remove it")
+    _check_ours(out)
+    prefixes = tuple(f".{name}." for name in _OURS)
+    for path in sorted(out.iterdir()):
+        if path.name not in _OURS and not path.name.startswith(prefixes):
+            raise UsageError(f"{path}: not made by the demo, so --fresh does not remove it; move it away first")
     try:
         shutil.rmtree(out)
     except OSError as error:
@@ -97,7 +120,9 @@ def _run_stages(out: Path, config: DemoConfig) -> None:
         _say(f"Tokenizer: SentencePiece with {config.pieces} pieces")
         _train_tokenizer(out / TOKENIZER, book, config.pieces)
     vision = replace(config.vision, tokenizer=str(out / TOKENIZER))
-    if not (out / VISION).exists():
+    if (out / VISION).exists():
+        _check_same_pretraining(vision, out / VISION)
+    else:
         pictures = vision.steps * vision.batch_size
         _say(f"Vision: pretraining the tower on {pictures:,} pictures of the training artists, {vision.steps} steps")
         corpora = [open_picture_corpus(c.name, c.pictures, vision.seed, size) for c in vision.corpora]
@@ -126,6 +151,13 @@ def _train_tokenizer(folder: Path, book: Any, pieces: int) -> None:
     make_folder(temporary)
     Tokenizer.train(tokenizer_corpus(book), temporary / "tokenizer.model", vocab_size=pieces).save(temporary)
     temporary.rename(folder)
+
+
+def _check_same_pretraining(config: VisionPretrainingConfig, folder: Path) -> None:
+    before = load_config(folder / CONFIG_FILE, VisionPretrainingConfig)
+    # The tokenizer is the one beside it, by whatever path.
+    if replace(before, tokenizer=config.tokenizer, threads=config.threads) != config:
+        raise UsageError(f"{folder}: was made with another recipe; choose another --out, or start anew with --fresh")
 
 
 def _evaluate(out: Path, config: DemoConfig, recipe: TrainConfig) -> None:

@@ -39,6 +39,8 @@ class BatchAugmenter:
     def draw(self, indices: Tensor, generator: torch.Generator) -> Tensor:
         """Pictures [n] by index -> pixels in 0..1, float [n, 3, size, size]."""
         count, strength = len(indices), self._strength
+        if not count:  # a small share of a small batch
+            return torch.empty(0, 3, self._size, self._size)
 
         def uniform(low: float, high: float) -> Tensor:
             return torch.rand(count, generator=generator) * (high - low) + low

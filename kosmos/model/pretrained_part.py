@@ -27,4 +27,6 @@ def load_part(part: nn.Module, file: Path, key: str) -> None:
     try:
         part.load_state_dict(weights)
     except RuntimeError as error:
-        raise ConfigError(f"{file}: not the shape that {key} says: {str(error).strip().splitlines()[0]}") from error
+        # The first line only says that something is wrong, the second what.
+        reason = " ".join(str(error).split("\n", 1)[-1].strip().splitlines()[0].split())
+        raise ConfigError(f"{file}: not the shape that {key} says: {reason}") from error

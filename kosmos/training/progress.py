@@ -104,8 +104,11 @@ class Bar(Silent):
 def summary(record: dict[str, Any]) -> str:
     """Loss, learning rate and speed of a step's record."""
     per_source = " ".join(f"{name} {s['loss']:.3f}" for name, s in record["sources"].items() if s["loss"] is not None)
-    speed = record["timing"]["tokens_per_second"]
-    return f"loss {record['loss']:.4f} ({per_source})  lr {record['lr']:.2e}  {speed:,.0f} tokens/s"
+    timing = record["timing"]
+    # Vision pretraining reads no tokens.
+    unit = "tokens" if "tokens_per_second" in timing else "images"
+    speed = timing[f"{unit}_per_second"]
+    return f"loss {record['loss']:.4f} ({per_source})  lr {record['lr']:.2e}  {speed:,.0f} {unit}/s"
 
 
 def clock(seconds: float) -> str:

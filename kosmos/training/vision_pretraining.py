@@ -1,7 +1,7 @@
 """Contrastive pretraining of a small vision tower on pictures with captions, as CLIP is.
 
 The text side is small on purpose: a bag of the caption's pieces and of its letters with their places. Every caption
-that comes again and again is a candidate for every picture; the loss is the picture's cross-entropy over candidates.
+of the corpora is a candidate for every picture; the loss is the picture's cross-entropy over candidates.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from kosmos.config import VisionPretrainingConfig
+from kosmos.config_checks import check_config
 from kosmos.config_files import save_config
 from kosmos.data.permutation import seed_of
 from kosmos.data.picture_corpus import BatchAugmenter, PictureCorpus
-from kosmos.errors import ConfigError, Interrupted, UsageError
+from kosmos.errors import ConfigError, Interrupted, StorageError, UsageError
 from kosmos.model.conv_tower import ConvTower
 from kosmos.model.pretrained_part import RESAMPLER_FILE, TOWER_FILE
 from kosmos.model.resampler import build_resampler
+from kosmos.model.weights import save_tensors
 from kosmos.storage import make_folder, write_manifest
 from kosmos.tokenizer import Tokenizer
 from kosmos.training.interrupt import StopRequest
@@ -132,7 +133,7 @@ class PretrainingOptimizer:
 
     def step(self, step: int) -> None:
         """Apply the gradients of step t = 1 .. steps."""
-        share = min(step / self._config.warmup_steps, 1.0) * (1.0 - (step - 1) / self._config.steps)
+        share = _share_of_rate(step, self._config)
         for view, parameter in zip(self._views, self._filters, strict=True):
             assert parameter.grad is not None
             view.grad = _as_matrix(parameter.grad)
@@ -145,9 +146,28 @@ class PretrainingOptimizer:
             parameter.grad = None
 
 
+def _share_of_rate(step: int, config: VisionPretrainingConfig) -> float:
+    return min(step / max(1, config.warmup_steps), 1.0) * (1.0 - (step - 1) / config.steps)
+
+
 def _as_matrix(filters: Tensor) -> Tensor:
     """[O, I, H, W] -> [O, H * W * I], a view when the memory is channels-last."""
     return filters.permute(0, 2, 3, 1).reshape(len(filters), -1)
+
+
+def check_pretraining(config: VisionPretrainingConfig, out: Path) -> None:
+    """What `pretrain_vision` refuses before any picture is made: UsageError when `out` exists, ConfigError."""
+    if out.exists():
+        raise UsageError(f"{out}: exists already; choose another folder")
+    check_config(config, "vision pretraining")
+    if config.vision.kind != "conv" or config.vision.trainable != "all":
+        raise ConfigError("vision pretraining wants vision.kind: conv and vision.trainable: all")
+    if config.vision.pretrained is not None or config.resampler.pretrained is not None:
+        raise ConfigError("vision pretraining starts from random weights; leave `pretrained` out")
+    if not config.corpora:
+        raise ConfigError("corpora: name at least one picture corpus, as {name: drawings, share: 1}")
+    if not config.tokenizer:
+        raise ConfigError("tokenizer: name a SentencePiece model file; `kosmos tokenizer train` makes one")
 
 
 def pretrain_vision(
@@ -159,11 +179,8 @@ def pretrain_vision(
     Raises UsageError when `out` exists, ConfigError, Interrupted, StorageError.
     """
     out = Path(out)
-    if out.exists():
-        raise UsageError(f"{out}: exists already; choose another folder")
+    check_pretraining(config, out)
     vision = config.vision
-    if vision.kind != "conv" or vision.trainable != "all":
-        raise ConfigError("vision pretraining wants vision.kind: conv and vision.trainable: all")
     set_threads(config.threads)
     device = choose_device("auto")
     precision = choose_precision(config.precision, device)
@@ -175,7 +192,7 @@ def pretrain_vision(
     bag = CaptionBag(captions, Tokenizer.load(config.tokenizer), config.embedding_size)
     resampler = build_resampler(config.resampler, tower.hidden_size, config.hidden_size)
     # Features have norm 1, so entries of variance 1, as the latents have, need weights of variance 1.
-    nn.init.normal_(resampler.dense.weight)
+    nn.init.normal_(resampler.get_parameter("dense.weight"))
     model = Contrast(tower, resampler, bag, config).to(device)
     optimizer = PretrainingOptimizer(model, config)
     targets = [torch.tensor([index_of[caption] for caption in corpus.captions]) for corpus in corpora]
@@ -188,7 +205,7 @@ def pretrain_vision(
     shutil.rmtree(temporary, ignore_errors=True)
     make_folder(temporary)
     try:
-        with LineLog(temporary / "metrics.jsonl", 0) as metrics, StopRequest(quiet) as stop:
+        with LineLog(temporary / "metrics.jsonl", 0) as metrics, StopRequest(quiet, saves=False) as stop:
             with open_progress(config.steps, 0, config.log_every, quiet) as progress:
                 for step in range(1, config.steps + 1):
                     begin = time.perf_counter()
@@ -203,26 +220,26 @@ def pretrain_vision(
                         by_mean, by_latents, right = model(pixels, torch.cat(wanted).to(device))
                     (by_mean + by_latents).backward()
                     optimizer.step(step)
-                    record = _record(step, config, (by_mean, by_latents), right, sum(counts), time.perf_counter() - begin)
+                    seconds = time.perf_counter() - begin
+                    record = _record(step, config, (by_mean, by_latents), right, sum(counts), seconds)
                     metrics.write(record)
                     progress.step(record)
                     if stop.requested:
                         raise Interrupted(
                             f"{out}: vision pretraining stopped at step {step}; it starts again next time"
                         )
-        save_file(_state(tower), temporary / TOWER_FILE)
-        save_file(_state(resampler), temporary / RESAMPLER_FILE)
+        save_tensors(dict(tower.state_dict()), temporary / TOWER_FILE)
+        save_tensors(dict(resampler.state_dict()), temporary / RESAMPLER_FILE)
         save_config(config, temporary / "config.yaml")
         write_manifest(temporary)
-        temporary.rename(out)
+        try:
+            temporary.rename(out)
+        except OSError as error:
+            raise StorageError(f"{out}: cannot write the folder: {error.strerror or error}") from error
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return out
-
-
-def _state(module: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
 
 
 def _shares(shares: list[float], batch_size: int) -> list[int]:
@@ -247,6 +264,6 @@ def _record(
         "sources": {"mean": {"loss": by_mean}, "latents": {"loss": by_latents}},
         "right": right.item() / pictures,
         "pictures": pictures,
-        "lr": config.lr * min(step / config.warmup_steps, 1.0) * (1.0 - (step - 1) / config.steps),
-        "timing": {"seconds": seconds, "images_per_second": pictures / seconds, "tokens_per_second": 0.0},
+        "lr": config.lr * _share_of_rate(step, config),
+        "timing": {"seconds": round(seconds, 6), "images_per_second": round(pictures / seconds, 3)},
     }

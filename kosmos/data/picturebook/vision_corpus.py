@@ -15,8 +15,13 @@ from kosmos.example import split_answer
 
 def open_picture_corpus(name: str, pictures: int, seed: int, size: int) -> PictureCorpus:
     """`drawings`: every drawing of the training artists with its name. Any other name is a world, from which
-    `pictures` examples are drawn once, each with its answer as the caption."""
+    `pictures` examples are drawn once, each with its answer as the caption.
+
+    Raises ConfigError for a name that is none, a world without exactly one picture, and a number that does not fit.
+    """
     if name == "drawings":
+        if pictures:
+            raise ConfigError("picture corpus 'drawings': is taken whole; leave `pictures` out")
         return _drawings(shared_book())
     if pictures < 1:
         raise ConfigError(f"picture corpus '{name}': say how many pictures to draw (pictures: N)")
@@ -35,6 +40,8 @@ def _world(name: str, pictures: int, seed: int, size: int) -> PictureCorpus:
     images: list[np.ndarray] = []
     captions: list[str] = []
     for example in training_examples(name, pictures, seed, size):
+        if len(example.images) != 1:
+            raise ConfigError(f"picture corpus '{name}': its examples have {len(example.images)} pictures, not one")
         _, answer = split_answer(template(example))
         pixels = np.asarray(example.images[0].source)
         images.append(np.concatenate((pixels, np.full((*pixels.shape[:2], 1), 255, dtype=np.uint8)), axis=2))
