@@ -79,6 +79,11 @@ def evaluate(
     return results
 
 
+def data_fingerprint(task: Task, limit: int | None = None) -> str:
+    """A hash of the prompts, pictures and answers that `evaluate` asks: equal for equal test sets."""
+    return _plan(task, False, limit, "").data_fingerprint
+
+
 def load_result(out: Path, name: str) -> TaskResult:
     """Read a finished task's result from `out`. Raises DataError when it is missing or damaged."""
     summary = read_json(out / f"{name}.json")

@@ -11,7 +11,7 @@ from kosmos.evaluation.baselines import BaselineResult, run_baselines
 from kosmos.evaluation.files import read_json, write_json
 from kosmos.evaluation.progress import EvaluationProgress
 from kosmos.evaluation.responses import EngineLike
-from kosmos.evaluation.runner import TaskResult, evaluate
+from kosmos.evaluation.runner import data_fingerprint, evaluate
 from kosmos.evaluation.statistics import Interval
 from kosmos.evaluation.task import Task
 
@@ -33,7 +33,8 @@ def run_suite(
     examples = {task.name: task.examples()[:limit] for task in tasks}
     seeing = [task for task in tasks if any(example.images for example in examples[task.name])]
     blanks = evaluate(engine, seeing, out / "blank", blank=True, limit=limit, model_key=model_key, quiet=quiet)
-    baselines = _baselines(tasks, results, out / "baselines", limit, quiet)
+    fingerprints = {name: result.data_fingerprint for name, result in results.items()}
+    baselines = _baselines(tasks, fingerprints, out / "baselines", limit, quiet)
     return [
         Ability(
             task=task,
@@ -46,13 +47,19 @@ def run_suite(
     ]
 
 
+def fit_baselines(tasks: Sequence[Task], out: Path, limit: int | None = None, quiet: bool = False) -> None:
+    """Fit and score the cheap baselines ahead of `run_suite`, which needs no model for them and finds them in `out`."""
+    fingerprints = {task.name: data_fingerprint(task, limit) for task in tasks}
+    _baselines(tasks, fingerprints, out / "baselines", limit, quiet)
+
+
 def _baselines(
-    tasks: Sequence[Task], results: dict[str, TaskResult], out: Path, limit: int | None, quiet: bool
+    tasks: Sequence[Task], fingerprints: dict[str, str], out: Path, limit: int | None, quiet: bool
 ) -> dict[str, list[BaselineResult]]:
     found: dict[str, list[BaselineResult]] = {}
     pending: list[Task] = []
     for task in tasks:
-        stored = _load(out / f"{task.name}.json", _key(task, results[task.name]))
+        stored = _load(out / f"{task.name}.json", _key(task, fingerprints[task.name]))
         if stored is None:
             pending.append(task)
         else:
@@ -62,8 +69,8 @@ def _baselines(
             progress.begin(task.name)
             start = time.monotonic()
             found[task.name] = run_baselines(task, limit)
-            stored_rows = [_row(baseline) for baseline in found[task.name]]
-            write_json(out / f"{task.name}.json", {"key": _key(task, results[task.name]), "baselines": stored_rows})
+            rows = [_row(baseline) for baseline in found[task.name]]
+            write_json(out / f"{task.name}.json", {"key": _key(task, fingerprints[task.name]), "baselines": rows})
             timing = out / "timing.json"
             seconds = read_json(timing) if timing.exists() else {}
             write_json(timing, {**seconds, task.name: round(time.monotonic() - start, 3)})
@@ -73,8 +80,8 @@ def _baselines(
     return found
 
 
-def _key(task: Task, result: TaskResult) -> list[object]:
-    return [result.data_fingerprint, task.metric, list(task.baselines), task.num_train_examples]
+def _key(task: Task, fingerprint: str) -> list[object]:
+    return [fingerprint, task.metric, list(task.baselines), task.num_train_examples]
 
 
 def _load(path: Path, key: list[object]) -> list[BaselineResult] | None:

@@ -36,7 +36,7 @@ from kosmos.training.precision import autocast, choose_device, choose_precision
 from kosmos.training.progress import open_progress
 from kosmos.training.threads import set_threads
 
-_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789 "
+_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789+-= "
 _PLACES = 12
 
 

@@ -7,10 +7,9 @@ import numpy as np
 from kosmos.data.picture_corpus import PictureCorpus
 from kosmos.data.picturebook.concepts import PictureBook
 from kosmos.data.picturebook.reader import shared_book, training_examples
-from kosmos.data.picturebook.templates import template
 from kosmos.data.picturebook.worlds.pictures import may_flip
 from kosmos.errors import ConfigError
-from kosmos.example import split_answer
+from kosmos.example import Example
 
 
 def open_picture_corpus(name: str, pictures: int, seed: int, size: int) -> PictureCorpus:
@@ -36,15 +35,31 @@ def _drawings(book: PictureBook) -> PictureCorpus:
     return PictureCorpus(images, captions, strength=1.0, flip=flip)
 
 
+def describe(example: Example) -> str:
+    """A caption of a made picture: what is written, or what stands where; its answer where that is all there is."""
+    meta, answer = example.meta, str(example.fields["answer"])
+    match example.id.split("/")[0]:
+        case "equations":
+            return f"{meta['text']}{answer}"
+        case "webpages":
+            return " ".join(f"{key} {value}" for key, value in meta["page"])
+        case "colors" | "dialogue":
+            return ", ".join(f"{color} {thing}" for thing, color in meta["objects"])
+        case "counting":
+            return " ".join(f"{count} {thing}" for thing, count in meta["objects"])
+        case "explanation":
+            return " ".join((meta["odd"], *meta["same"]))
+    return answer
+
+
 def _world(name: str, pictures: int, seed: int, size: int) -> PictureCorpus:
     images: list[np.ndarray] = []
     captions: list[str] = []
     for example in training_examples(name, pictures, seed, size):
         if len(example.images) != 1:
             raise ConfigError(f"picture corpus '{name}': its examples have {len(example.images)} pictures, not one")
-        _, answer = split_answer(template(example))
         pixels = np.asarray(example.images[0].source)
         images.append(np.concatenate((pixels, np.full((*pixels.shape[:2], 1), 255, dtype=np.uint8)), axis=2))
-        captions.append(answer.strip())
+        captions.append(describe(example))
     # Made pictures vary by themselves, and mirrored letters are other letters.
     return PictureCorpus(np.stack(images), tuple(captions), strength=0.3, flip=np.zeros(len(images), dtype=bool))
