@@ -38,6 +38,8 @@ from kosmos.training.threads import set_threads
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789+-= "
 _PLACES = 12
+# A corpus with no more captions than this repeats them: they are compared with every picture.
+_REPEATED = 1024
 
 
 class CaptionBag(nn.Module):
@@ -45,24 +47,22 @@ class CaptionBag(nn.Module):
 
     def __init__(self, captions: Sequence[str], tokenizer: Tokenizer, size: int) -> None:
         super().__init__()
-        features: list[int] = []
-        offsets: list[int] = []
+        rows: list[list[int]] = []
         for caption in captions:
-            offsets.append(len(features))
-            features += tokenizer.encode(caption)
+            rows.append(tokenizer.encode(caption))
             for place, letter in enumerate(caption[:_PLACES].lower()):
                 if (index := _LETTERS.find(letter)) >= 0:
-                    features.append(tokenizer.vocab_size + place * len(_LETTERS) + index)
+                    rows[-1].append(tokenizer.vocab_size + place * len(_LETTERS) + index)
+        nothing = tokenizer.vocab_size + _PLACES * len(_LETTERS)
+        width = max(len(row) for row in rows)
         self.features: Tensor
-        self.offsets: Tensor
-        self.register_buffer("features", torch.tensor(features))
-        self.register_buffer("offsets", torch.tensor(offsets))
-        self.bag = nn.EmbeddingBag(tokenizer.vocab_size + _PLACES * len(_LETTERS), size, mode="sum")
+        self.register_buffer("features", torch.tensor([row + [nothing] * (width - len(row)) for row in rows]))
+        self.bag = nn.EmbeddingBag(nothing + 1, size, mode="sum", padding_idx=nothing)
         nn.init.normal_(self.bag.weight, std=0.3)
 
-    def forward(self) -> Tensor:
-        """-> one unit vector for each caption [captions, E]."""
-        result: Tensor = F.normalize(self.bag(self.features, self.offsets), dim=-1)
+    def forward(self, chosen: Tensor) -> Tensor:
+        """Captions [n] by index -> unit vectors [n, E]."""
+        result: Tensor = F.normalize(self.bag(self.features[chosen]), dim=-1)
         return result
 
 
@@ -84,9 +84,9 @@ class Contrast(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(12.0)))
         self.label_smoothing = config.label_smoothing
 
-    def logits(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Normalised pixels [N, 3, S, S] -> similarity to every caption, by mean and by latents [N, captions], and
-        the share of the latents' power that is the same in every picture."""
+    def logits(self, pixels: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Normalised pixels [N, 3, S, S] -> similarity to the `chosen` captions, by mean and by latents [N, chosen],
+        and the share of the latents' power that is the same in every picture."""
         features = self.tower(pixels)
         # Features have norm 1 at each position; sqrt(C) brings their parts back to about 1.
         mean = features.float().mean(dim=1) * self.tower.hidden_size**0.5
@@ -94,17 +94,18 @@ class Contrast(nn.Module):
         constant = latents.mean(dim=0).square().mean() / latents.square().mean()
         # Normalised one by one, as the decoder will do.
         latents = F.layer_norm(latents, latents.shape[-1:]).flatten(1)
-        captions = self.captions().T * self.log_scale.exp()
+        captions = self.captions(chosen).T * self.log_scale.exp()
         pictures = (self.project_mean(mean), self.project_latents(latents))
         by_mean, by_latents = (F.normalize(picture.float(), dim=-1) @ captions for picture in pictures)
         return by_mean, by_latents, constant
 
-    def forward(self, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """-> (loss by mean, loss by latents, number of pictures nearest to their caption by latents).
+    def forward(self, pixels: Tensor, chosen: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """-> (loss by mean, loss by latents, number of pictures nearest to their caption by latents); `targets` [N]
+        index `chosen`.
 
         The constant share counts in the loss: in the decoder, it would drown what differs between pictures.
         """
-        by_mean, by_latents, constant = self.logits(pixels)
+        by_mean, by_latents, constant = self.logits(pixels, chosen)
         losses = [F.cross_entropy(x, targets, label_smoothing=self.label_smoothing) for x in (by_mean, by_latents)]
         return losses[0], losses[1] + constant, (by_latents.argmax(dim=-1) == targets).sum()
 
@@ -170,6 +171,35 @@ def check_pretraining(config: VisionPretrainingConfig, out: Path) -> None:
         raise ConfigError("tokenizer: name a SentencePiece model file; `kosmos tokenizer train` makes one")
 
 
+class PictureStream:
+    """Batches of augmented pictures; batch t is a function of the configuration's seed and t alone."""
+
+    def __init__(self, config: VisionPretrainingConfig, corpora: Sequence[PictureCorpus]) -> None:
+        self.captions = list(dict.fromkeys(caption for corpus in corpora for caption in corpus.captions))
+        index_of = {caption: index for index, caption in enumerate(self.captions)}
+        self._seed = config.seed
+        self._counts = _shares([corpus.share for corpus in config.corpora], config.batch_size)
+        self._targets = [torch.tensor([index_of[caption] for caption in corpus.captions]) for corpus in corpora]
+        repeated = [target.unique() for target in self._targets if len(target.unique()) <= _REPEATED]
+        self._repeated = torch.cat(repeated).unique() if repeated else torch.zeros(0, dtype=torch.int64)
+        self._augmenters = [BatchAugmenter(corpus, config.vision.image_size) for corpus in corpora]
+        self._mean = torch.tensor(config.vision.image_mean).view(1, 3, 1, 1)
+        self._std = torch.tensor(config.vision.image_std).view(1, 3, 1, 1)
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """-> normalised pixels [N, 3, S, S], indices of the captions to compare with [n], the right ones in it [N]."""
+        generator = torch.Generator().manual_seed(seed_of(self._seed, step) >> 1)
+        drawn, wanted = [], []
+        for count, augmenter, target in zip(self._counts, self._augmenters, self._targets, strict=True):
+            indices = torch.randint(len(target), (count,), generator=generator)
+            drawn.append(augmenter.draw(indices, generator))
+            wanted.append(target[indices])
+        pixels = (torch.cat(drawn) - self._mean) / self._std
+        targets = torch.cat(wanted)
+        chosen = torch.cat((self._repeated, targets)).unique()
+        return pixels.contiguous(memory_format=torch.channels_last), chosen, torch.searchsorted(chosen, targets)
+
+
 def pretrain_vision(
     config: VisionPretrainingConfig, corpora: Sequence[PictureCorpus], out: Path, *, quiet: bool = False
 ) -> Path:
@@ -185,22 +215,15 @@ def pretrain_vision(
     device = choose_device("auto")
     precision = choose_precision(config.precision, device)
     torch.manual_seed(config.seed)
-    captions = list(dict.fromkeys(caption for corpus in corpora for caption in corpus.captions))
-    index_of = {caption: index for index, caption in enumerate(captions)}
+    pictures = PictureStream(config, corpora)
     tower = ConvTower(vision)
     tower.train_statistics()
-    bag = CaptionBag(captions, Tokenizer.load(config.tokenizer), config.embedding_size)
+    bag = CaptionBag(pictures.captions, Tokenizer.load(config.tokenizer), config.embedding_size)
     resampler = build_resampler(config.resampler, tower.hidden_size, config.hidden_size)
     # Features have norm 1, so entries of variance 1, as the latents have, need weights of variance 1.
     nn.init.normal_(resampler.get_parameter("dense.weight"))
     model = Contrast(tower, resampler, bag, config).to(device)
     optimizer = PretrainingOptimizer(model, config)
-    targets = [torch.tensor([index_of[caption] for caption in corpus.captions]) for corpus in corpora]
-    augmenters = [BatchAugmenter(corpus, vision.image_size) for corpus in corpora]
-    counts = _shares([corpus.share for corpus in config.corpora], config.batch_size)
-    mean = torch.tensor(vision.image_mean, device=device).view(1, 3, 1, 1)
-    std = torch.tensor(vision.image_std, device=device).view(1, 3, 1, 1)
-
     temporary = out.with_name(f".{out.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
     make_folder(temporary)
@@ -209,19 +232,13 @@ def pretrain_vision(
             with open_progress(config.steps, 0, config.log_every, quiet) as progress:
                 for step in range(1, config.steps + 1):
                     begin = time.perf_counter()
-                    generator = torch.Generator().manual_seed(seed_of(config.seed, step) >> 1)
-                    drawn, wanted = [], []
-                    for count, augmenter, target in zip(counts, augmenters, targets, strict=True):
-                        indices = torch.randint(len(target), (count,), generator=generator)
-                        drawn.append(augmenter.draw(indices, generator))
-                        wanted.append(target[indices])
-                    pixels = ((torch.cat(drawn).to(device) - mean) / std).contiguous(memory_format=torch.channels_last)
+                    pixels, chosen, targets = (part.to(device) for part in pictures.batch(step))
                     with autocast(precision, device):
-                        by_mean, by_latents, right = model(pixels, torch.cat(wanted).to(device))
+                        by_mean, by_latents, right = model(pixels, chosen, targets)
                     (by_mean + by_latents).backward()
                     optimizer.step(step)
                     seconds = time.perf_counter() - begin
-                    record = _record(step, config, (by_mean, by_latents), right, sum(counts), seconds)
+                    record = _record(step, config, (by_mean, by_latents), right, config.batch_size, seconds)
                     metrics.write(record)
                     progress.step(record)
                     if stop.requested:
