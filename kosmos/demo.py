@@ -108,14 +108,15 @@ def _run_stages(out: Path, config: DemoConfig) -> None:
     build_heldout(size)
     make_folder(out)
     times = _Times(out / TIMES)
+    # First of all that is written: `_check_ours` knows a demo by it.
+    if not (out / TOKENIZER).exists():
+        _say(f"Tokenizer: SentencePiece with {config.pieces} pieces")
+        _train_tokenizer(out / TOKENIZER, book, config.pieces)
     tasks = picturebook_tasks(size)
     limit = config.items or None
     # What a nearest neighbour or a constant answer scores has nothing to do with the model, and is data too.
     fit_baselines(tasks, out / EVALUATION_FOLDER, limit)
 
-    if not (out / TOKENIZER).exists():
-        _say(f"Tokenizer: SentencePiece with {config.pieces} pieces")
-        _train_tokenizer(out / TOKENIZER, book, config.pieces)
     vision = replace(config.vision, tokenizer=str(out / TOKENIZER))
     if (out / VISION).exists():
         _check_same_pretraining(vision, out / VISION)

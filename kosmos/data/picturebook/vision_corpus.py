@@ -14,7 +14,7 @@ from kosmos.example import Example
 
 def open_picture_corpus(name: str, pictures: int, seed: int, size: int) -> PictureCorpus:
     """`drawings`: every drawing of the training artists with its name. Any other name is a world, from which
-    `pictures` examples are drawn once, each with its answer as the caption.
+    `pictures` examples are drawn once, each with the caption of `describe`.
 
     Raises ConfigError for a name that is none, a world without exactly one picture, and a number that does not fit.
     """
