@@ -1,7 +1,7 @@
 """Contrastive pretraining of a small vision tower on pictures with captions, as CLIP is.
 
-The text side is small on purpose: a bag of the caption's pieces and of its letters with their places. Every caption
-of the corpora is a candidate for every picture; the loss is the picture's cross-entropy over candidates.
+The text side is small on purpose: a bag of the caption's pieces and of its letters with their places. The loss is the
+picture's cross-entropy over candidates: the captions that come again and again, and those of the batch's pictures.
 """
 
 from __future__ import annotations
