@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 import kosmos.config
-from kosmos.config import DecoderConfig, ModelConfig, OptimizerConfig, TrainConfig, replace
+from kosmos.config import (
+    DecoderConfig,
+    DemoConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TrainConfig,
+    VisionPretrainingConfig,
+    replace,
+)
 from kosmos.config_checks import check_config
 from kosmos.config_errors import known_keys
 from kosmos.config_files import (
@@ -207,6 +215,7 @@ CONTRADICTIONS = [
     ("optimizer: {clip_norm: 0}", "optimizer.clip_norm: must be above 0, not 0.0"),
     ("optimizer: {betas: [0.9, 1]}", "optimizer.betas: must be in [0, 1)"),
     ("optimizer: {weight_decay: -1}", "optimizer.weight_decay: must be 0 or more"),
+    ("optimizer: {encoder_lr_scale: -0.1}", "optimizer.encoder_lr_scale: must be 0 or more"),
     ("steps: 100", "optimizer.warmup_steps: 375 is more than steps 100"),
     ("threads: -1", "threads: must be 0 (all cores) or more"),
     (
@@ -231,6 +240,39 @@ CONTRADICTIONS = [
 @pytest.mark.parametrize(("text", "message"), CONTRADICTIONS)
 def test_contradictions(file: Path, text: str, message: str) -> None:
     assert errors(file, text) == [f"train.yaml: {message}"]
+
+
+PRETRAINING_CONTRADICTIONS = [
+    (
+        "vision: {kind: conv}",
+        "vision.channels: kind conv needs the output channels of each stage, as [32, 64, 128]",
+    ),
+    ("resampler: {num_heads: 7}", "resampler.num_heads: 7 does not divide hidden_size 192"),
+    ("resampler: {num_latents: 0, num_heads: 6}", "resampler.num_latents: must be above 0, not 0"),
+    ("batch_size: 0", "batch_size: must be above 0, not 0"),
+    ("matrix_lr: .nan", "matrix_lr: must be above 0, not nan"),
+    ("label_smoothing: 1.0", "label_smoothing: must be in [0, 1), not 1.0"),
+    ("steps: 30", "warmup_steps: 50 is more than steps 30"),
+    ("warmup_steps: -1", "warmup_steps: must be 0 or more"),
+    ("weight_decay: -1", "weight_decay: must be 0 or more"),
+    ("threads: -1", "threads: must be 0 (all cores) or more"),
+    ("corpora: [{name: drawings, share: 0}]", "corpora.0.share: must be above 0, not 0.0"),
+    ("corpora: [{name: ocr, share: 1, pictures: -1}]", "corpora.0.pictures: must be 0 (all there are) or more"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), PRETRAINING_CONTRADICTIONS)
+def test_contradictions_of_vision_pretraining_and_the_demo(file: Path, text: str, message: str) -> None:
+    tower = "vision: {kind: conv, image_size: 48, channels: [8, 16], hidden_size: 16}"
+    whole = text if text.startswith("vision") else f"{tower}\n{text}"
+    assert errors(file, whole, type_=VisionPretrainingConfig) == [f"train.yaml: {message}"]
+    demo = "vision:\n" + "".join(f"  {line}\n" for line in whole.splitlines()) + "items: -1\ntrain: {steps: 0}\n"
+    assert errors(file, demo, type_=DemoConfig) == [
+        f"train.yaml: vision.{message}",
+        "train.yaml: train.steps: must be above 0, not 0",
+        "train.yaml: train.optimizer.warmup_steps: 375 is more than steps 0",
+        "train.yaml: items: must be 0 (all) or more",
+    ]
 
 
 def test_sinusoidal_needs_no_even_head_but_an_even_width() -> None:

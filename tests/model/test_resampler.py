@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from kosmos.config import ResamplerConfig
-from kosmos.errors import ConfigError
+from kosmos.errors import ConfigError, DataError, StorageError
 from kosmos.model.resampler import build_resampler
 from tests.model.tiny import shake
 
@@ -54,3 +57,36 @@ def test_perceiver_has_layers_and_trains() -> None:
 def test_heads_must_divide() -> None:
     with pytest.raises(ConfigError, match="num_heads"):
         build_resampler(ResamplerConfig(num_heads=3), 6, 8)
+
+
+@pytest.mark.parametrize("kind", ["cross_attention", "perceiver"])
+def test_pretrained_weights(kind: Literal["cross_attention", "perceiver"], tmp_path: Path) -> None:
+    config = ResamplerConfig(kind=kind, num_latents=3, num_heads=2, num_layers=2)
+    torch.manual_seed(0)
+    source = build_resampler(config, 6, 8)
+    save_file(source.state_dict(), tmp_path / "resampler.safetensors")
+    torch.manual_seed(1)
+    loaded = build_resampler(replace(config, pretrained=str(tmp_path)), 6, 8)
+    random = build_resampler(config, 6, 8)
+    assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in source.state_dict().items())
+    assert not torch.equal(random.get_parameter("latents"), loaded.get_parameter("latents"))
+    assert all(parameter.requires_grad for parameter in loaded.parameters())
+
+
+def test_pretrained_weights_that_cannot_be_used(tmp_path: Path) -> None:
+    config = ResamplerConfig(num_latents=3, num_heads=2, pretrained=str(tmp_path))
+    file = tmp_path / "resampler.safetensors"
+    with pytest.raises(DataError, match=r"resampler\.safetensors: no such file; make it with 'kosmos train-vision'"):
+        build_resampler(config, 6, 8)
+    save_file(build_resampler(replace(config, pretrained=None), 6, 8).state_dict(), file)
+    with pytest.raises(ConfigError, match=r"not the shape that resampler says: size mismatch for latents: .*\[3, 8\]"):
+        build_resampler(replace(config, num_latents=4), 6, 8)
+    with pytest.raises(ConfigError, match="not the shape that resampler says: size mismatch for dense.weight"):
+        build_resampler(config, 5, 8)
+    with pytest.raises(ConfigError, match="not the shape that resampler says: Missing key.*layers"):
+        build_resampler(replace(config, kind="perceiver"), 6, 8)
+    whole = file.read_bytes()
+    for damaged in (b"", b"\0" * 20, whole[: len(whole) // 2]):
+        file.write_bytes(damaged)
+        with pytest.raises(StorageError, match=r"resampler\.safetensors: damaged weights: \w"):
+            build_resampler(config, 6, 8)

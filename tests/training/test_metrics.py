@@ -96,3 +96,5 @@ def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def test_times_are_written_for_people() -> None:
     assert [clock(s) for s in (0, 65.4, 3723, -1)] == ["0:00", "1:05", "1:02:03", "0:00"]
     assert summary(record()).endswith("20 tokens/s")
+    # Vision pretraining reads no tokens.
+    assert summary(record() | {"timing": {"images_per_second": 1234.5}}).endswith("1,234 images/s")

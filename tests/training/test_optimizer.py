@@ -94,3 +94,64 @@ def test_what_does_not_fit_is_refused() -> None:
         Optimizer(small(), OptimizerConfig(warmup_steps=10), 5)
     with pytest.raises(ConfigError, match="no trainable parameter"):
         Optimizer(small().requires_grad_(False), config, 5)
+
+
+def with_encoder() -> nn.ModuleDict:
+    torch.manual_seed(0)
+    return nn.ModuleDict({"decoder": nn.Linear(4, 2), "encoders": nn.ModuleDict({"image": nn.Linear(3, 4)})})
+
+
+def trained(scale: float, steps: int = 3) -> tuple[dict[str, torch.Tensor], Optimizer]:
+    """Parameters after some steps at a rate of 0.1 x scale for the encoder."""
+    model = with_encoder()
+    config = OptimizerConfig(lr=0.1, warmup_steps=0, weight_decay=0.5, encoder_lr_scale=scale)
+    optimizer = Optimizer(model, config, total_steps=10)
+    for step in range(1, steps + 1):
+        model["decoder"](model["encoders"]["image"](torch.ones(2, 3))).square().sum().backward()  # type: ignore[index]
+        optimizer.clip()
+        assert optimizer.step(step) == learning_rate(step, config, 10)
+    return {name: p.detach().clone() for name, p in model.named_parameters()}, optimizer
+
+
+def test_encoders_may_learn_slower() -> None:
+    before = {name: p.detach().clone() for name, p in with_encoder().named_parameters()}
+    whole, _ = trained(1.0, steps=1)
+    slow, optimizer = trained(0.25, steps=1)
+    for name in before:
+        share = 0.25 if name.startswith("encoders.") else 1.0
+        torch.testing.assert_close(
+            slow[name] - before[name], share * (whole[name] - before[name]), rtol=1e-4, atol=1e-7
+        )
+    rate = learning_rate(1, OptimizerConfig(lr=0.1, warmup_steps=0), 10)
+    assert [group["lr"] for group in optimizer._adamw.param_groups] == [rate, 0.25 * rate]
+    still, _ = trained(0.0)
+    assert all(torch.equal(still[name], before[name]) == name.startswith("encoders.") for name in before)
+
+
+def test_at_scale_1_nothing_changes_by_a_bit() -> None:
+    model = with_encoder()
+    config = OptimizerConfig(lr=0.1, warmup_steps=0, weight_decay=0.5)
+    plain = torch.optim.AdamW(
+        model.parameters(), lr=0.1, betas=config.betas, eps=config.eps, weight_decay=0.5, fused=True
+    )
+    for step in (1, 2, 3):
+        model["decoder"](model["encoders"]["image"](torch.ones(2, 3))).square().sum().backward()  # type: ignore[index]
+        nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+        plain.param_groups[0]["lr"] = learning_rate(step, config, 10)
+        plain.step()
+        plain.zero_grad()
+    scaled, optimizer = trained(1.0)
+    assert all(torch.equal(scaled[name], p) for name, p in model.named_parameters())
+    # The state is by name, so a run resumes whatever the groups are.
+    assert set(optimizer.state_tensors()) == {
+        f"{name}.{key}" for name in scaled for key in ("step", "exp_avg", "exp_avg_sq")
+    }
+
+
+def test_a_model_of_nothing_but_encoders() -> None:
+    model = nn.ModuleDict({"encoders": nn.ModuleDict({"image": nn.Linear(3, 1)})})
+    optimizer = Optimizer(model, OptimizerConfig(lr=0.1, warmup_steps=0, encoder_lr_scale=0.5), 10)
+    assert len(optimizer._adamw.param_groups) == 1
+    model["encoders"]["image"](torch.ones(1, 3)).sum().backward()  # type: ignore[index]
+    assert optimizer.step(1) == pytest.approx(0.09)
+    assert optimizer._adamw.param_groups[0]["lr"] == pytest.approx(0.045)
