@@ -1,0 +1,255 @@
+"""The demo without its minutes: its recipes, what --fresh may remove, and which stages run again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kosmos import demo
+from kosmos.config import DemoConfig, TrainConfig, VisionPretrainingConfig
+from kosmos.config_checks import check_config
+from kosmos.config_files import save_config
+from kosmos.data.picturebook.worlds import WORLDS
+from kosmos.demo import load_recipe, run_demo
+from kosmos.errors import Interrupted, UsageError
+from kosmos.presets import load_preset
+from tests.cli.process import snapshot
+
+REPORT = {
+    "schema_version": 1,
+    "kind": "kosmos-report",
+    "abilities": [],
+    "warnings": [],
+    "run": {"parameters": {"total": 1234}, "steps": 56, "precision": "fp32", "seed": 7},
+}
+
+
+def rows(config: DemoConfig) -> int:
+    """Rows that training reads."""
+    return config.train.steps * sum(source.rows_per_step for source in config.train.data.sources.values())
+
+
+@pytest.mark.parametrize("name", ["default", "short", "long"])
+def test_a_recipe_fits_together(name: str) -> None:
+    config = load_recipe(name)
+    check_config(config)
+    model, pretraining = config.train.model, config.vision
+    # What is pretrained is what the model takes over, but for what of it then learns on.
+    assert model == load_preset("picturebook")
+    assert model.vision is not None and replace(model.vision, trainable="all") == pretraining.vision
+    assert model.resampler == replace(pretraining.resampler, attention_dropout=model.resampler.attention_dropout)
+    assert model.decoder.hidden_size == pretraining.hidden_size
+    assert model.decoder.vocab_size == config.pieces + 7
+    for corpus in pretraining.corpora:
+        assert corpus.name == "drawings" or (corpus.name in WORLDS and corpus.pictures > 0)
+    sources = config.train.data.sources
+    assert set(sources) == {"text", "pairs", "interleaved"}
+    readers = [corpus.reader for source in sources.values() for corpus in source.corpora]
+    assert readers and all(reader.removeprefix("picturebook.") in WORLDS for reader in readers)
+
+
+def test_how_the_recipes_differ() -> None:
+    default, short, long = (load_recipe(name) for name in ("default", "short", "long"))
+    assert default.train.model == short.train.model == long.train.model
+    assert default.vision.vision == short.vision.vision == long.vision.vision
+    assert default.pieces == short.pieces == long.pieces
+    assert 20 * rows(short) < rows(default) and 5 * rows(default) < rows(long)
+    assert 20 * short.vision.steps < default.vision.steps and 4 * default.vision.steps < long.vision.steps
+    assert short.items > 0 and default.items == long.items == 0
+    with pytest.raises(UsageError, match="picturebook-other"):
+        load_recipe("other")
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "runs" / "demo"
+
+
+def fill(folder: Path, *names: str) -> None:
+    """Files, and folders (with a slash at the end) with a file in each."""
+    for name in names:
+        path = folder / name
+        if name.endswith("/"):
+            path.mkdir(parents=True)
+            path = path / "inside"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["thesis.txt"], "demo: not a run directory of the demo; choose another one with --out"),
+        # A run of `kosmos train`, and a project that uses the same names.
+        (["config.yaml", "metrics.jsonl", "checkpoints/"], "demo: not a run directory of the demo"),
+        (["config.yaml", "vision/", "evaluation/", "report.json"], "demo: not a run directory of the demo"),
+        (["tokenizer"], "demo: not a run directory of the demo"),
+        (["tokenizer/", "vision/", "thesis.txt"], "thesis.txt: not made by the demo, so --fresh does not remove it"),
+        (["tokenizer/", "report.json", ".git/"], r"\.git: not made by the demo"),
+    ],
+)
+def test_fresh_removes_nothing_that_is_not_the_demos(
+    out: Path, names: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "_run_stages", never)
+    fill(out, *names)
+    before = snapshot(out)
+    with pytest.raises(UsageError, match=message):
+        run_demo(out, fresh=True)
+    assert snapshot(out) == before and len(before) == len(names)
+
+
+def never(*_: object, **__: object) -> None:
+    raise AssertionError("this stage must not run")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [],
+        ["tokenizer/"],
+        [".tokenizer.partial/"],
+        ["tokenizer/", "evaluation/", ".vision.partial/", "demo_timing.json"],
+        ["tokenizer/", "vision/", "checkpoints/", "config.yaml", "metrics.jsonl", "bad_records.log", ".report.md.x1"],
+    ],
+)
+def test_fresh_removes_a_demo(out: Path, names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    out.mkdir(parents=True)
+    fill(out, *names)
+    fill(out.parent, "other.txt")
+    run: list[Path] = []
+
+    def stages(folder: Path, config: DemoConfig) -> None:
+        assert not folder.exists()
+        run.append(folder)
+        fill(folder, "tokenizer/")
+        (folder / "report.json").write_text(json.dumps(REPORT))
+
+    monkeypatch.setattr(demo, "_run_stages", stages)
+    run_demo(out, fresh=True)
+    assert run == [out]
+    assert sorted(path.name for path in out.parent.iterdir()) == ["demo", "other.txt"]
+    run_demo(out.parent / "new", fresh=True)
+    assert run == [out, out.parent / "new"]
+
+
+def test_a_foreign_folder_is_not_written_into(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "_run_stages", never)
+    fill(out, "thesis.txt")
+    with pytest.raises(UsageError, match="not a run directory of the demo"):
+        run_demo(out)
+    with pytest.raises(UsageError, match=r"thesis\.txt: not a run directory of the demo"):
+        run_demo(out / "thesis.txt")
+    assert snapshot(out) == {"thesis.txt": b"thesis.txt"}
+
+
+def test_a_finished_demo_is_printed_and_nothing_else(
+    out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "_run_stages", never)
+    fill(out, "tokenizer/", "vision/", "report.md", "thesis.txt")
+    (out / "report.json").write_text(json.dumps(REPORT))
+    before = snapshot(out)
+    run_demo(out)
+    assert "1,234 parameters, 56 steps, fp32, seed 7" in capsys.readouterr().out
+    assert snapshot(out) == before
+
+
+class Stages:
+    """Stands in for what takes minutes, and notes what is called."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.called: list[str] = []
+        self.interrupt = ""
+        self.recipe = TrainConfig()
+        self.limit: int | None = None
+        for name in ("load_picturebook", "build_heldout", "picturebook_tasks", "fit_baselines", "open_picture_corpus"):
+            monkeypatch.setattr(demo, name, self.noting(name))
+        monkeypatch.setattr(demo, "_train_tokenizer", self.noting("tokenizer", lambda folder, *_: folder.mkdir()))
+        monkeypatch.setattr(demo, "pretrain_vision", self.noting("pretrain_vision", self.pretrain))
+        monkeypatch.setattr(demo, "train", self.noting("train", self.train))
+        monkeypatch.setattr(demo, "evaluate_run", self.noting("evaluate_run", self.evaluate))
+
+    def noting(self, name: str, action: Callable[..., Any] = lambda *_, **__: None) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            self.called.append(name)
+            if name == self.interrupt:
+                raise Interrupted(name)
+            return action(*arguments, **options)
+
+        return call
+
+    def pretrain(self, config: VisionPretrainingConfig, corpora: list[object], out: Path) -> None:
+        assert len(corpora) == len(config.corpora) and Path(config.tokenizer).is_dir()
+        out.mkdir()
+        save_config(config, out / "config.yaml")
+
+    def train(self, recipe: TrainConfig, out: Path, resume: bool) -> None:
+        assert resume
+        self.recipe = recipe
+
+    def evaluate(self, out: Path, *_: object, limit: int | None, timing: dict[str, float], **__: object) -> None:
+        assert set(timing) == {"pretraining", "training"}
+        self.limit = limit
+        (out / "report.json").write_text(json.dumps(REPORT))
+
+
+@pytest.fixture
+def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
+    return Stages(monkeypatch)
+
+
+def test_an_interrupted_demo_goes_on_where_it_was(stages: Stages, out: Path) -> None:
+    always = ["load_picturebook", "build_heldout"]
+    stages.interrupt = "fit_baselines"
+    with pytest.raises(Interrupted):
+        run_demo(out, short=True)
+    assert stages.called == [*always, "tokenizer", "picturebook_tasks", "fit_baselines"]
+
+    always += ["picturebook_tasks", "fit_baselines"]
+    corpora = len(load_recipe("short").vision.corpora)
+    stages.interrupt = "pretrain_vision"
+    stages.called.clear()
+    with pytest.raises(Interrupted):
+        run_demo(out, short=True)
+    assert stages.called == [*always, *["open_picture_corpus"] * corpora, "pretrain_vision"]
+    assert not (out / "vision").exists()
+
+    stages.interrupt = "train"
+    stages.called.clear()
+    with pytest.raises(Interrupted):
+        run_demo(out, short=True)
+    assert stages.called[-2:] == ["pretrain_vision", "train"]
+
+    stages.interrupt = ""
+    stages.called.clear()
+    run_demo(out, short=True)
+    assert stages.called == [*always, "train", "evaluate_run"]
+    assert stages.limit == load_recipe("short").items
+    model = stages.recipe.model
+    assert model.vision is not None
+    assert model.vision.pretrained == model.resampler.pretrained == str(out / "vision")
+    assert stages.recipe.tokenizer == str(out / "tokenizer")
+    assert set(json.loads((out / "demo_timing.json").read_text())) == {"pretraining", "training", "evaluation"}
+
+    stages.called.clear()
+    run_demo(out, short=True)
+    assert stages.called == []
+
+
+def test_a_tower_of_another_recipe_is_not_taken(stages: Stages, out: Path) -> None:
+    stages.interrupt = "train"
+    with pytest.raises(Interrupted):
+        run_demo(out, short=True)
+    stages.interrupt = ""
+    stages.called.clear()
+    with pytest.raises(UsageError, match="vision: was made with another recipe; choose another --out, or start anew"):
+        run_demo(out)
+    assert "train" not in stages.called
+    run_demo(out, fresh=True)
+    assert stages.called[-2:] == ["train", "evaluate_run"] and stages.limit is None
