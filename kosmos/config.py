@@ -187,7 +187,9 @@ class VisionPretrainingConfig:
 
     vision: VisionConfig = field(default_factory=lambda: VisionConfig(kind="conv", trainable="all"))
     # The resampler learns along; `hidden_size` is the decoder's, to which it brings the features.
-    resampler: ResamplerConfig = field(default_factory=lambda: ResamplerConfig(num_latents=4, num_heads=6))
+    resampler: ResamplerConfig = field(
+        default_factory=lambda: ResamplerConfig(num_latents=4, num_heads=6, attention_dropout=0.0)
+    )
     hidden_size: int = 192
     # What is learned from: a picture corpus by name and the number of pictures taken from it, and its share.
     corpora: tuple[PictureCorpusConfig, ...] = ()
