@@ -9,6 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from kosmos.cli.generate import prepare
 from kosmos.cli.main import VERBS, main, verb_parser
@@ -82,8 +84,9 @@ def test_the_steps_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     need_packages()
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # the recipe leaves the number of threads open
     document = REPOSITORY / "docs" / "training.md"
-    (recipe,) = blocks(document, "yaml")
+    recipe, vision = blocks(document, "yaml")
     (tmp_path / "recipe.yaml").write_text(recipe, encoding="utf-8")
+    (tmp_path / "vision.yaml").write_text(vision, encoding="utf-8")
     (tmp_path / "cat.png").write_bytes(png((200, 30, 30)))
     monkeypatch.chdir(tmp_path)
     shown = kosmos_commands(document)
@@ -94,10 +97,17 @@ def test_the_steps_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         *["generate"] * 2,
         "evaluate",
         "report",
+        "train-vision",
+        "train",
     ]
     for arguments in shown:
         assert main(arguments) == 0, arguments
     assert (tmp_path / "runs" / "first" / "report.md").is_file()
+    tower, step = tmp_path / "tower", tmp_path / "runs" / "third" / "checkpoints" / "step-10"
+    pretrained, learned = (load_file(folder / "model.safetensors") for folder in (tower, step / "weights"))
+    # Only the last layer has learned on.
+    moved = {name for name, t in pretrained.items() if not torch.equal(learned[f"encoders.image.vision.{name}"], t)}
+    assert moved and all(name.startswith(("last_layer.", "post_layernorm.")) for name in moved)
 
 
 @pytest.mark.parametrize(
