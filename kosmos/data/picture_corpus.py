@@ -14,7 +14,7 @@ from torch import Tensor
 class PictureCorpus:
     """images uint8 [n, S, S, 4] (RGBA, straight alpha), captions [n].
 
-    `strength` scales how far pictures are moved and turned, `flip` marks those that may be mirrored [n].
+    `strength` scales how far pictures are moved, turned and recoloured, `flip` marks those that may be mirrored [n].
     """
 
     images: np.ndarray
@@ -63,9 +63,9 @@ class BatchAugmenter:
         drawn = F.grid_sample(self._pixels[indices], grid, mode="bilinear", padding_mode=padding, align_corners=False)
         colors, alpha = drawn[:, :3], drawn[:, 3:]
         gray = colors.mean(dim=1, keepdim=True)
-        saturation = uniform(0.5, 1.5).view(-1, 1, 1, 1)
-        gain = 1.0 + (torch.rand(count, 3, 1, 1, generator=generator) - 0.5) * 0.5
-        gain = gain * uniform(0.8, 1.2).view(-1, 1, 1, 1)
+        saturation = (1.0 + uniform(-0.5, 0.5) * strength).view(-1, 1, 1, 1)
+        gain = 1.0 + (torch.rand(count, 3, 1, 1, generator=generator) - 0.5) * 0.5 * strength
+        gain = gain * (1.0 + uniform(-0.2, 0.2) * strength).view(-1, 1, 1, 1)
         tone = torch.rand(count, 3, 1, 1, generator=generator) * 0.5 + 0.5
         ground = torch.where(uniform(0.0, 1.0).view(-1, 1, 1, 1) < 0.5, torch.ones_like(tone), tone)
         return ((gray + (colors - gray) * saturation) * gain + (1.0 - alpha) * ground).clamp(0.0, 1.0)

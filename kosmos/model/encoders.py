@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from kosmos.batch import round_up
 from kosmos.config import ModelConfig, VisionConfig
 from kosmos.errors import UsageError, nearest
 from kosmos.model.resampler import build_resampler
@@ -61,8 +62,11 @@ class ImageEncoder(nn.Module):
         size = self.config.image_size
         if pixels.shape[1:] != (3, size, size):
             raise UsageError(f"pixels of shape {tuple(pixels.shape)}; this model takes [N, 3, {size}, {size}]")
+        count = len(pixels)
+        if pixels.device.type == "cpu" and (padded := round_up(count)) > count:
+            pixels = torch.cat((pixels, pixels.new_zeros(padded - count, *pixels.shape[1:])))
         embeddings: Tensor = self.resampler(self.vision(self.normalize(pixels)))
-        return embeddings
+        return embeddings[:count]
 
 
 register_encoder("image", ImageEncoder)

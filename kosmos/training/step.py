@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kosmos.batch import Batch
+from kosmos.batch import Batch, round_up
 from kosmos.data.permutation import seed_of
 from kosmos.errors import DataError, KosmosError
 from kosmos.model.kosmos import Kosmos
 from kosmos.training.optimizer import Optimizer
 from kosmos.training.precision import Precision, autocast
+
+_IGNORED = -100
 
 
 class NonFiniteError(KosmosError):
@@ -33,13 +35,17 @@ class TrainingModule(nn.Module):
 
         Logits are made at supervised positions only; a token is predicted at the position before it.
         """
-        hidden = self.model(batch)
-        supervised = batch.supervised[:, 1:]
-        targets = batch.token_ids[:, 1:][supervised]
-        logits = self.model.head(hidden[:, :-1][supervised])
+        hidden = self.model(batch)[:, :-1].flatten(0, 1)
+        targets = batch.token_ids[:, 1:].flatten()
+        where = batch.supervised[:, 1:].flatten().nonzero().squeeze(1)
+        count = len(where)
+        # A few positions more, whose targets are ignored: the number of shapes stays small.
+        filler = where.new_zeros(round_up(count) - count)
+        targets = torch.cat((targets[where], filler.fill_(_IGNORED)))
+        logits = self.model.head(hidden[torch.cat((where, torch.zeros_like(filler)))])
         # cross_entropy in fp32, whatever autocast gave
-        loss = F.cross_entropy(logits.float(), targets, reduction="sum")
-        return loss, supervised.sum()
+        loss = F.cross_entropy(logits.float(), targets, reduction="sum", ignore_index=_IGNORED)
+        return loss, torch.tensor(count, device=targets.device)
 
 
 @dataclass(frozen=True)

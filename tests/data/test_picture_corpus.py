@@ -48,14 +48,23 @@ def test_range_shape_and_seed(noise: np.ndarray) -> None:
     assert augmenter.draw(indices[:0], torch.Generator()).shape == (0, 3, 24, 24)
 
 
-def test_at_strength_0_only_the_light_changes() -> None:
-    gray = np.random.default_rng(0).integers(0, 150, (1, SIZE, SIZE), dtype=np.uint8)
+def test_at_strength_0_nothing_changes() -> None:
+    gray = np.random.default_rng(0).integers(0, 255, (1, SIZE, SIZE), dtype=np.uint8)
     drawn = draw(corpus(opaque(gray), strength=0.0, flip=False), 32)
     picture = torch.from_numpy(gray[0]).float() / 255.0
-    gain = drawn.amax((2, 3), keepdim=True) / picture.max()
-    torch.testing.assert_close(drawn, picture * gain, rtol=1e-4, atol=1e-5)
-    # Gray has no saturation; what is left is a gain for each colour.
-    assert gain.min() >= 0.6 and gain.max() <= 1.5 and gain.std() > 0.05
+    torch.testing.assert_close(drawn, picture.expand_as(drawn), rtol=1e-4, atol=1e-5)
+
+
+def test_strength_scales_the_change_of_light() -> None:
+    gray = np.full((1, SIZE, SIZE), 100, dtype=np.uint8)
+    spread = {}
+    for strength in (0.3, 1.0):
+        # Plain gray has no place and no saturation; what is left is a gain for each colour.
+        gain = draw(corpus(opaque(gray), strength=strength, flip=False), 64)[:, :, 8, 8] * 255 / 100
+        low, high = (1 - 0.25 * strength) * (1 - 0.2 * strength), (1 + 0.25 * strength) * (1 + 0.2 * strength)
+        assert gain.min() >= low - 1e-4 and gain.max() <= high + 1e-4
+        spread[strength] = gain.std().item()
+    assert 0.05 < spread[0.3] < 0.5 * spread[1.0]
 
 
 def test_a_larger_or_smaller_size_shows_the_same_picture() -> None:
