@@ -28,7 +28,7 @@ from kosmos.data.picturebook.concepts import LIST_SHA256, PictureBook
 from kosmos.data.picturebook.packages import cache_directory
 from kosmos.data.picturebook.reader import shared_book, stream
 from kosmos.data.picturebook.templates import template
-from kosmos.data.picturebook.worlds import binding, digits, get_world, pictures, raven
+from kosmos.data.picturebook.worlds import binding, digits, get_world, ocr, pictures, raven
 from kosmos.document import Document, Image, Text
 from kosmos.errors import ConfigError, StorageError, nearest
 from kosmos.example import Example
@@ -62,6 +62,10 @@ def _digit(book: PictureBook | None, number: int, rng: np.random.Generator, size
     return digits.draw(digits.NUM_TRAIN + number, rng, "test", size)
 
 
+def _unseen_word(book: PictureBook | None, number: int, rng: np.random.Generator, size: int) -> Example:
+    return ocr.sample_unseen(book, rng, "test", size)
+
+
 def _raven(given: int, book: PictureBook | None, number: int, rng: np.random.Generator, size: int) -> Example:
     return raven.draw(rng, "test", given, size)
 
@@ -91,6 +95,7 @@ SETS: dict[str, HeldOutSet] = {
         _of_world("equation", "equations"),
         HeldOutSet("number", digits.NUM_TEST, _digit, needs_book=False),
         _of_world("ocr", "ocr"),
+        HeldOutSet("ocr_unseen", COUNT, _unseen_word, needs_book=False),
         _of_world("sentiment", "sentiment"),
         *(HeldOutSet(f"raven_{given}", COUNT, partial(_raven, given), needs_book=False) for given in raven.GIVEN),
         *(HeldOutSet(f"in_context_{shots}", COUNT, partial(_bound, shots, False)) for shots in binding.SHOTS),

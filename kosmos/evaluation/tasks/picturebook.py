@@ -147,7 +147,14 @@ def picturebook_tasks(size: int = SIZE) -> list[Task]:
             "ocr",
             "ocr",
             title="rendered words",
-            note=f"half of the words are unseen in training; {FONTS}",
+            note=f"words that training drew; {FONTS}",
+            baselines=PICTURES,
+        ),
+        make(
+            "ocr_unseen",
+            "ocr",
+            title="rendered words, never drawn in training",
+            note=f"to be read letter by letter; {FONTS}",
             baselines=PICTURES,
         ),
         make(

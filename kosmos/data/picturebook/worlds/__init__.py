@@ -25,6 +25,7 @@ from kosmos.data.picturebook.worlds import (
     raven,
     scenes,
     sentiment,
+    strings,
     webpages,
 )
 from kosmos.errors import ConfigError, nearest
@@ -62,6 +63,7 @@ WORLDS: dict[str, World] = {
         World("equations", equations.sample, "interleaved", needs_book=False),
         World("digits", digits.sample, "interleaved", needs_book=False),
         World("ocr", ocr.sample, "interleaved", needs_book=False),
+        World("strings", strings.sample, "interleaved", needs_book=False),
         World("sentiment", sentiment.sample, "interleaved", needs_book=False),
         World("raven", raven.sample, "interleaved", needs_book=False),
         World("binding", binding.sample, "interleaved"),

@@ -1,4 +1,8 @@
-"""Rendered words: what does it say? Some words and one family of fonts are kept for the test."""
+"""Rendered words: what does it say? Some words and one family of fonts are kept for the test.
+
+Words that training drew and words that it never did are two sets: the first are known by sight, the second must be
+read.
+"""
 
 from __future__ import annotations
 
@@ -45,12 +49,20 @@ TRAIN_WORDS = tuple(word for word in WORDS if word not in set(TEST_WORDS))
 
 
 def sample(book: object, rng: np.random.Generator, split: str, size: int = SIZE) -> Example:
-    """One word. The test uses its own fonts; half of its words are unseen (`meta["unseen_word"]`). Needs no book."""
-    unseen = split == "test" and rng.random() < 0.5
-    word = one(rng, TEST_WORDS if unseen else TRAIN_WORDS)
+    """One word of the training list; the test writes it in fonts of its own. Needs no book."""
+    return draw("ocr", one(rng, TRAIN_WORDS), rng, split, size)
+
+
+def sample_unseen(book: object, rng: np.random.Generator, split: str, size: int = SIZE) -> Example:
+    """One word that training never draws. For the test only."""
+    return draw("ocr", one(rng, TEST_WORDS), rng, split, size)
+
+
+def draw(world: str, word: str, rng: np.random.Generator, split: str, size: int) -> Example:
+    """A picture of `word`."""
     font = one(rng, fonts(split))
     canvas, ink = paper_and_ink(rng, split, size)
     room = size - 4 - (0 if split == "test" else 4 * int(rng.integers(2)))
     write_somewhere(canvas, fitted_mask(word, font, room, size // 2), ink, rng, split)
     fields = {"form": "question", "question": QUESTION, "answer": word}
-    return Example("ocr", fields, (Image(canvas),), meta={"font": font, "unseen_word": unseen})
+    return Example(world, fields, (Image(canvas),), meta={"font": font, "unseen_word": word in TEST_WORDS})
