@@ -1,6 +1,7 @@
-"""The blank-image control: the same question with every picture replaced by a uniform grey of its size.
+"""The blank-image control: the same question with every picture replaced by a white one of its size.
 
-What a model still scores then, it scores without looking.
+White is the ground of the tests' pictures, so an empty one is nothing strange to the model. What it still scores then,
+it scores without looking.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import numpy as np
 from kosmos.document import Document, Image, Segment
 from kosmos.images import decode_image
 
-MID_GREY = 128
+WHITE = 255
 
 
 def blank_images(document: Document) -> Document:
-    """The same Document with every image replaced by mid-grey of the same height and width."""
+    """The same Document with every image replaced by a white one of the same height and width."""
     return Document(*(_blank(segment) for segment in document))
 
 
@@ -25,4 +26,4 @@ def _blank(segment: Segment) -> Segment:
         height, width = segment.source.shape[:2]
     else:
         width, height = decode_image(segment).size
-    return Image(np.full((height, width, 3), MID_GREY, dtype=np.uint8))
+    return Image(np.full((height, width, 3), WHITE, dtype=np.uint8))

@@ -77,7 +77,7 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         "Scores are per cent of held-out items answered exactly right, unless a metric is named.",
-        "*Blank image* is the same model with every picture made grey: what it scores without looking.",
+        "*Blank image* is the same model with every picture made white: what it scores without looking.",
         "*Learned* means that the whole interval lies above chance and above the blank image's interval;",
         "the verdict also says when the strongest cheap baseline is not beaten with disjoint intervals.",
     ]

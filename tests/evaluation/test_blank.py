@@ -9,11 +9,11 @@ from kosmos.document import Document, Image, Text
 from kosmos.evaluation.blank import blank_images
 
 
-def grey(height: int, width: int) -> Image:
-    return Image(np.full((height, width, 3), 128, dtype=np.uint8))
+def white(height: int, width: int) -> Image:
+    return Image(np.full((height, width, 3), 255, dtype=np.uint8))
 
 
-def test_every_picture_becomes_grey_of_its_own_size_and_the_text_stays() -> None:
+def test_every_picture_becomes_white_at_its_own_size_and_the_text_stays() -> None:
     buffer = io.BytesIO()
     PIL.Image.new("RGBA", (7, 5), (200, 10, 10, 30)).save(buffer, "PNG")
     document = Document(
@@ -23,7 +23,7 @@ def test_every_picture_becomes_grey_of_its_own_size_and_the_text_stays() -> None
         Image(buffer.getvalue()),
         Image(PIL.Image.new("L", (3, 2))),
     )
-    assert blank_images(document) == Document(Text("a", supervised=False), grey(4, 6), "b", grey(5, 7), grey(2, 3))
+    assert blank_images(document) == Document(Text("a", supervised=False), white(4, 6), "b", white(5, 7), white(2, 3))
 
 
 def test_a_document_without_pictures_stays_as_it_is() -> None:

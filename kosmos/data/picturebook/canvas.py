@@ -1,7 +1,8 @@
 """Drawing on small uint8 arrays: backgrounds, pasting, shapes, and the changes that training pictures go through.
 
 A canvas is uint8 [size, size, 3]; a sprite uint8 [h, w, 4] with premultiplied alpha. Training pictures vary in
-background and light; test pictures are plain: white, and nothing changed.
+background and light; test pictures are plain: white, and nothing changed. A third split, `plain`, has the content of
+training (its artists, fonts, words and rules) in the rendering of the test: pixel baselines are fitted on it.
 """
 
 from __future__ import annotations
@@ -32,14 +33,19 @@ COLORS: dict[str, Color] = {
 }
 
 
+def is_plain(split: str) -> bool:
+    """Whether the split's pictures are rendered plainly: `test` and `plain`, not `train`."""
+    return split != "train"
+
+
 def plain(size: int = SIZE, color: Color = (255, 255, 255)) -> np.ndarray:
     """uint8 [size, size, 3] of one colour."""
     return np.frombuffer(bytearray(bytes(color) * (size * size)), dtype=np.uint8).reshape(size, size, 3)
 
 
 def ground(rng: np.random.Generator, split: str) -> Color:
-    """White for the test; in training half white, else a light colour, now and then any colour."""
-    if split == "test" or (kind := rng.random()) < 0.5:
+    """White where rendering is plain; in training half white, else a light colour, now and then any colour."""
+    if is_plain(split) or (kind := rng.random()) < 0.5:
         return (255, 255, 255)
     low = 0 if kind > 0.92 else 170
     red, green, blue = rng.integers(low, 256, 3).tolist()
@@ -60,8 +66,8 @@ def paste(canvas: np.ndarray, sprite: np.ndarray, x: int, y: int) -> None:
 
 
 def relight(canvas: np.ndarray, rng: np.random.Generator, split: str, strength: float = 0.2) -> np.ndarray:
-    """Training: each colour channel times its own factor around 1, all times a common one; test: unchanged."""
-    if split == "test":
+    """Training: each colour channel times its own factor around 1, all times a common one; plain: unchanged."""
+    if is_plain(split):
         return canvas
     factors = (1.0 + strength * (rng.random(4) - 0.5) * 2.0).astype(np.float32)
     gains = factors[:3] * factors[3]
@@ -69,8 +75,8 @@ def relight(canvas: np.ndarray, rng: np.random.Generator, split: str, strength: 
 
 
 def vary(sprite: np.ndarray, rng: np.random.Generator, split: str, flip: bool = True) -> np.ndarray:
-    """Training: mirrored half of the time; test: unchanged."""
-    if split == "test" or not flip or rng.random() < 0.5:
+    """Training: mirrored half of the time; plain: unchanged."""
+    if is_plain(split) or not flip or rng.random() < 0.5:
         return sprite
     return sprite[:, ::-1]
 

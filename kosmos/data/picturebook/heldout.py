@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import tarfile
 import tempfile
@@ -124,8 +125,12 @@ def folder_of(size: int = SIZE, cache_folder: Path | None = None) -> Path:
 
 
 def build_heldout(size: int = SIZE, cache_folder: Path | None = None, names: Iterable[str] = tuple(SETS)) -> Path:
-    """Draw and write the sets that are not stored yet; each set's folder appears whole or not at all."""
+    """Draw and write the sets that are not stored yet; each set's folder appears whole or not at all.
+
+    Once all of SETS are there, the same size's folders of other code hashes are removed from the cache directory.
+    """
     folder = make_folder(folder_of(size, cache_folder))
+    built = False
     for name in names:
         if (folder / name).exists():
             continue
@@ -138,11 +143,24 @@ def build_heldout(size: int = SIZE, cache_folder: Path | None = None, names: Ite
                 os.chmod(part, 0o755)
                 if not (folder / name).exists():
                     part.rename(folder / name)
+                    built = True
             finally:
                 shutil.rmtree(part, ignore_errors=True)
         except OSError as error:
             raise StorageError(f"{folder}: cannot write the test set {name}: {error.strerror or error}") from error
+    if built and all((folder / name).exists() for name in SETS):
+        for old in _older(folder):
+            # What another process still has open is left for the next time.
+            shutil.rmtree(old, ignore_errors=True)
     return folder
+
+
+def _older(folder: Path) -> list[Path]:
+    """Folders beside `folder` that hold the same size's sets, drawn by other code."""
+    prefix = folder.name.rsplit("-", 1)[0]
+    pattern = re.compile(re.escape(prefix) + "-[0-9a-f]{12}")
+    beside = sorted(folder.parent.glob(f"{prefix}-*"))
+    return [p for p in beside if p != folder and pattern.fullmatch(p.name) and p.is_dir() and not p.is_symlink()]
 
 
 @cache

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from kosmos.data.permutation import Permutation, seed_of
 from kosmos.data.picturebook.canvas import SIZE
 from kosmos.data.picturebook.concepts import PictureBook, load_picturebook
 from kosmos.data.picturebook.templates import training_document
-from kosmos.data.picturebook.worlds import World, get_world, pictures
+from kosmos.data.picturebook.worlds import World, digits, get_world, pictures
 from kosmos.data.readers import BadRecord
 from kosmos.document import Document
 from kosmos.errors import ConfigError
@@ -21,7 +22,7 @@ from kosmos.example import Example
 # Shards and records are only addresses: lanes want some of each.
 NUM_SHARDS = 16
 RECORDS_PER_SHARD = 1024
-SPLITS = ("train", "test")
+SPLITS = ("train", "test", "plain")
 
 
 def stream(world: str, split: str, seed: int, epoch: int, record: int) -> np.random.Generator:
@@ -87,7 +88,7 @@ def open_world(name: str, path: str, seed: int) -> GeneratedReader:
 
 
 def training_examples(name: str, count: int, seed: int = 0, size: int = SIZE) -> list[Example]:
-    """The first `count` training Examples of a world: what cheap baselines are fitted on."""
+    """The first `count` training Examples of a world."""
     reader = GeneratedReader(get_world(name), seed, size)
     made: list[Example] = []
     epoch = 0
@@ -101,11 +102,32 @@ def training_examples(name: str, count: int, seed: int = 0, size: int = SIZE) ->
     return made
 
 
-def plain_training_pictures(size: int = SIZE) -> list[Example]:
-    """Every training picture once, plain on white as test pictures are: what pixel nearest neighbour is fitted on."""
-    book = shared_book()
+# The largest list is 70 MB at 48 pixels, and tasks that follow one another share them.
+@lru_cache(maxsize=3)
+def plain_training_examples(name: str, count: int, size: int = SIZE) -> tuple[Example, ...]:
+    """Up to `count` Examples with training's content, rendered as plainly as the test: for pixel nearest neighbour.
+
+    `pictures` and `digits` are given whole, each training picture once; `vqa` is half `colors`, half `scenes`.
+    """
+    if name == "vqa":
+        # The colour questions' own list, so that they are drawn once for both tasks.
+        colors, scenes = (plain_training_examples(part, count, size) for part in ("colors", "scenes"))
+        return (*colors[: (count + 1) // 2], *scenes[: count // 2])
+    world = get_world(name)
+    book = shared_book() if world.needs_book else None
+    return tuple(
+        replace(made, id=f"{name}/plain/{number}") for number, made in enumerate(_plain(world, book, count, size))
+    )
+
+
+def _plain(world: World, book: PictureBook | None, count: int, size: int) -> Iterator[Example]:
     rng = np.random.default_rng(0)
-    return [
-        replace(pictures.draw(book, concept, book.training_artists[artist], rng, "test", size), id=f"plain/{number}")
-        for number, (concept, artist) in enumerate(pictures.training_pairs(book).tolist())
-    ]
+    if world.name == "pictures" and book is not None:
+        for concept, artist in pictures.training_pairs(book)[:count].tolist():
+            yield pictures.draw(book, concept, book.training_artists[artist], rng, "plain", size)
+    elif world.name == "digits":
+        for index in range(min(count, digits.NUM_TRAIN)):
+            yield digits.draw(index, rng, "plain", size)
+    else:
+        for number in range(count):
+            yield world.sample(book, stream(world.name, "plain", 0, 0, number), "plain", size)

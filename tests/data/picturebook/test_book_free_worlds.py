@@ -57,9 +57,51 @@ def test_words_are_split() -> None:
     assert all(2 <= len(word) <= 6 for word in ocr.WORDS)
     assert not set(ocr.TRAIN_WORDS) & set(ocr.TEST_WORDS)
     assert all(item.fields["answer"] in ocr.TRAIN_WORDS for item in items("ocr", "train", 200))
-    tests = items("ocr", "test", 200)
-    assert 0.4 < np.mean([item.meta["unseen_word"] for item in tests]) < 0.6
-    assert all((item.fields["answer"] in ocr.TEST_WORDS) == item.meta["unseen_word"] for item in tests)
+    assert all(item.fields["answer"] in ocr.TRAIN_WORDS for item in items("ocr", "test", 200))
+    unseen = ocr.sample_unseen(None, np.random.default_rng(0), "test")
+    assert unseen.fields["answer"] in ocr.TEST_WORDS and unseen.meta["unseen_word"]
+
+
+def drawn_words(world: str) -> set[str]:
+    """All words that a world's pictures may show."""
+    if world == "ocr":
+        return set(ocr.TRAIN_WORDS)
+    if world == "webpages":
+        return {*webpages.KEYS, *(value for values in webpages.VALUES.values() for value in values)}
+    adjectives = [word for words in sentiment.ADJECTIVES.values() for word in words]
+    return {"the", *sentiment.THINGS, *(word for verb in sentiment.VERBS for word in verb.split()), *adjectives}
+
+
+@pytest.mark.parametrize("world", ["ocr", "webpages", "sentiment"])
+def test_no_world_draws_a_word_of_the_ocr_test(world: str) -> None:
+    assert not drawn_words(world) & set(ocr.TEST_WORDS)
+    for example in items(world, "train", 200):
+        page = [word for field in example.meta.get("page", ()) for word in field]
+        shown = [*page, *example.meta.get("text", "").split(), *([example.fields["answer"]] if world == "ocr" else [])]
+        assert shown and set(shown) <= drawn_words(world)
+
+
+def test_made_up_words_are_never_those_of_the_ocr_test() -> None:
+    assert not {example.fields["answer"] for example in items("strings", "train", 2000)} & set(ocr.TEST_WORDS)
+
+
+@pytest.mark.parametrize("world", ["webpages", "equations", "ocr", "sentiment"])
+def test_plain_is_the_content_of_training_in_the_rendering_of_the_test(world: str) -> None:
+    for example in items(world, "plain", 60):
+        assert example.meta["font"] in TRAIN_FONTS
+        assert not example.meta.get("unseen_word") and not example.meta.get("unseen_pair")
+        assert (np.asarray(example.images[0].source)[-1] == 255).all()
+    digit = [digits.draw(3, np.random.default_rng(seed), "plain").images[0] for seed in (0, 1)]
+    assert digit[0] == digit[1]
+
+
+def test_held_out_operands_are_symmetric_one_in_five_and_leave_every_result() -> None:
+    pairs = list(itertools.product(range(10), repeat=2))
+    held_out = {pair for pair in pairs if equations.held_out_operands(*pair)}
+    assert len(held_out) == 20 and {(right, left) for left, right in held_out} == held_out
+    kept = set(pairs) - held_out
+    assert {left + right for left, right in kept} == set(range(19))
+    assert {left - right for left, right in kept if left >= right} == set(range(10))
 
 
 def test_equations_are_right_and_hold_pairs_out() -> None:
@@ -72,7 +114,7 @@ def test_equations_are_right_and_hold_pairs_out() -> None:
             assert split == "test" or not example.meta["unseen_pair"]
 
 
-def test_digits_are_split_by_writer() -> None:
+def test_the_last_500_digits_are_the_test() -> None:
     assert digits.NUM_TRAIN + digits.NUM_TEST == 1797
     assert all(item.meta["digit"] < 1297 for item in items("digits", "train", 100))
     tests = items("digits", "test", 100)

@@ -20,9 +20,9 @@ from kosmos.errors import ConfigError, StorageError
 
 # sha256 of the fields of the first 50 items; pictures may differ between versions of Pillow, texts may not.
 FIELDS = {
-    "equation": "d11365855e3e635a57477be0b814dd6b5b0411c2ff3baf17545d5607a3bf7302",
-    "ocr": "9bb4b8ec9182479f4bf108ce2b8cd57f5930221aab6f6791785950aaf1b3ebaa",
-    "webpage_qa": "c4feddb8ac144b8f489e25b6e8c2311a3003c375360093f81bbd9547f3b83205",
+    "equation": "4f9b654bf3a952b9265101eb7a2bf1a75cadeaeedeab30341741f0f3f2cae0fb",
+    "ocr": "e80d58a3403f3b106eaf072fc89a8d157d0bdb155c9ea7acd092eb445a6b98d1",
+    "webpage_qa": "4a80aba3289bd7987ad59e3e189cbb8da9b79a0e98ce5cc59b2bc8a73baf2b64",
     "raven_8": "faeafd3c453a7e98c27eda7b4ec184ad1c309ba8300a2029be53e8c48a110fd7",
 }
 
@@ -99,6 +99,26 @@ def test_an_interrupted_build_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tm
         build_heldout(cache_folder=tmp_path, names=["ocr"])
     assert list(folder_of(cache_folder=tmp_path).iterdir()) == []
     assert len(load_heldout("ocr", cache_folder=tmp_path)) == 2
+
+
+def test_sets_of_older_code_are_removed_once_the_new_ones_are_whole(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in [name for name in SETS if name not in ("ocr", "equation")]:
+        monkeypatch.delitem(SETS, name)
+    for name in SETS:
+        shorten(monkeypatch, name, 2)
+    old = tmp_path / "heldout-48-0123456789ab"
+    others = [tmp_path / name for name in ("heldout-32-0123456789ab", "heldout-48-mine", "picturebook-1")]
+    for folder in (old, *others):
+        folder.mkdir()
+    build_heldout(cache_folder=tmp_path, names=["ocr"])
+    assert old.exists()
+    built = build_heldout(cache_folder=tmp_path, names=["equation"])
+    assert not old.exists() and all(folder.exists() for folder in (built, *others))
+    old.mkdir()
+    build_heldout(cache_folder=tmp_path, names=list(SETS))
+    assert old.exists(), "nothing was built, so nothing is removed"
 
 
 def test_an_unknown_set_is_an_error() -> None:

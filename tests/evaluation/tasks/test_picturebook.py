@@ -16,8 +16,8 @@ from kosmos.evaluation.task import Task
 from kosmos.evaluation.tasks.picturebook import blind_guess, picturebook_tasks
 
 _NAMES = """
-naming captioning vqa vqa_color counting explanation dialogue webpage_qa equation number ocr sentiment raven_3 raven_4
-raven_8 in_context_0 in_context_2 in_context_4 in_context_8 in_context_shuffled
+naming captioning vqa vqa_color counting explanation dialogue webpage_qa equation number ocr ocr_unseen sentiment
+raven_3 raven_4 raven_8 in_context_0 in_context_2 in_context_4 in_context_8 in_context_shuffled
 """
 NAMES = _NAMES.split()
 
@@ -64,7 +64,8 @@ def test_training_examples_share_nothing_with_the_test() -> None:
     assert asked.train_examples is not None
     train, test = asked.train_examples(200), draw_set("ocr", limit=200)
     assert not {image.sha256 for e in train for image in e.images} & {image.sha256 for e in test for image in e.images}
-    assert [e.id for e in train[:2]] == ["ocr/train/0/0", "ocr/train/0/1"]
+    assert [e.id for e in train[:2]] == ["ocr/plain/0", "ocr/plain/1"]
+    assert all(not example.meta["unseen_word"] for example in train)
 
 
 def test_fields_survive_json() -> None:
@@ -79,6 +80,15 @@ def test_naming_baseline_knows_every_training_picture() -> None:
         load_picturebook(download=False)
     except DataError as error:
         pytest.skip(f"the picture book is not in the cache: {error}")
-    train = reader.plain_training_pictures()
+    train = reader.plain_training_examples("pictures", 10_000)
     assert len(train) == 2715 and len({example.fields["answer"] for example in train}) == 853
     assert all(example.meta["artist"] != "twemoji" for example in train)
+
+
+def test_baselines_know_each_training_digit_once() -> None:
+    asked = task("number")
+    assert asked.train_examples is not None and asked.num_train_examples == 10_000
+    train = asked.train_examples(asked.num_train_examples)
+    assert [example.meta["digit"] for example in train] == list(range(1297))
+    [_, nearest] = run_baselines(replace(asked, examples=lambda: draw_set("number")))
+    assert nearest.name == "pixel_nearest_neighbour" and nearest.score > 0.9

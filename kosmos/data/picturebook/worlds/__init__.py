@@ -31,7 +31,7 @@ from kosmos.data.picturebook.worlds import (
 from kosmos.errors import ConfigError, nearest
 from kosmos.example import Example
 
-Split = Literal["train", "test"]
+Split = Literal["train", "test", "plain"]
 Sampler = Callable[[Any, np.random.Generator, str, int], Example]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kosmos.data.picturebook.canvas import SIZE, background, relight
+from kosmos.data.picturebook.canvas import SIZE, background, is_plain, relight
 from kosmos.data.picturebook.concepts import PictureBook
 from kosmos.data.picturebook.vocabulary import Noun, held_out_count, nouns
 from kosmos.data.picturebook.worlds.draw import grid, one, place, some, sprite
@@ -68,5 +68,5 @@ def scatter(
     cells = some(rng, grid(size, 3, 3), sum(count for _, count in groups))
     things = [noun for noun, count in groups for _ in range(count)]
     for noun, cell in zip(things, cells):
-        small = size // 3 - (0 if split == "test" else int(rng.integers(3)))
+        small = size // 3 - (0 if is_plain(split) else int(rng.integers(3)))
         place(canvas, sprite(book, noun, rng, split, small), rng, cell)

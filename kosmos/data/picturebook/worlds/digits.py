@@ -1,4 +1,4 @@
-"""Handwritten digits: scikit-learn's 1,797 real 8 x 8 digits; the last 500, by other writers, are for the test."""
+"""Handwritten digits: scikit-learn's 1,797 real 8 x 8 digits; the last 500 of the set are for the test."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from PIL import Image as PILImage
 
-from kosmos.data.picturebook.canvas import SIZE, colored, paste
+from kosmos.data.picturebook.canvas import SIZE, colored, is_plain, paste
 from kosmos.data.picturebook.worlds.letters import paper_and_ink
 from kosmos.document import Image
 from kosmos.errors import DataError
@@ -42,7 +42,7 @@ def draw(index: int, rng: np.random.Generator, split: str, size: int = SIZE) -> 
     image = PILImage.fromarray(ink[index])
     scale = 9.0 / size
     a, b, shift_x, shift_y = scale, 0.0, 0.0, 0.0
-    if split != "test":
+    if not is_plain(split):
         numbers = rng.random(4) - 0.5
         a, b = scale * (1.0 + 0.4 * numbers[0]), scale * 0.5 * numbers[1]
         shift_x, shift_y = numbers[2] * 1.6, numbers[3] * 1.6

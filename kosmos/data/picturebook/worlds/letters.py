@@ -1,15 +1,15 @@
-"""Laying rendered text on a canvas, with the variation of training and the plainness of the test."""
+"""Laying rendered text on a canvas, with the variation of training or plainly."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from kosmos.data.picturebook.canvas import Color, colored, paste, plain
+from kosmos.data.picturebook.canvas import Color, colored, is_plain, paste, plain
 
 
 def paper_and_ink(rng: np.random.Generator, split: str, size: int) -> tuple[np.ndarray, Color]:
-    """A canvas and a colour to write in: black on white for the test, any readable contrast in training."""
-    if split == "test" or rng.random() < 0.3:
+    """A canvas and a colour to write in: black on white where rendering is plain, any readable contrast in training."""
+    if is_plain(split) or rng.random() < 0.3:
         return plain(size), (0, 0, 0)
     numbers = rng.integers(0, 70, 6).tolist()
     light: Color = (255 - numbers[0], 255 - numbers[1], 255 - numbers[2])
@@ -25,11 +25,11 @@ def write(canvas: np.ndarray, mask: np.ndarray, ink: Color, x: int, y: int) -> N
 
 
 def write_somewhere(canvas: np.ndarray, mask: np.ndarray, ink: Color, rng: np.random.Generator, split: str) -> None:
-    """Print a mask in the middle (test), or up to a few pixels away from it (training)."""
+    """Print a mask in the middle (plain), or up to a few pixels away from it (training)."""
     height, width = mask.shape
     free_x, free_y = len(canvas) - width, len(canvas) - height
     x, y = free_x // 2, free_y // 2
-    if split != "test":
+    if not is_plain(split):
         x = int(np.clip(x + rng.integers(-4, 5), 0, free_x))
         y = int(np.clip(y + rng.integers(-8, 9), 0, free_y))
     write(canvas, mask, ink, x, y)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kosmos.data.picturebook.canvas import SIZE
+from kosmos.data.picturebook.canvas import SIZE, is_plain
 from kosmos.data.picturebook.lettering import fitted_mask, fonts
 from kosmos.data.picturebook.worlds.draw import one
 from kosmos.data.picturebook.worlds.letters import paper_and_ink, write_somewhere
@@ -62,7 +62,7 @@ def draw(world: str, word: str, rng: np.random.Generator, split: str, size: int)
     """A picture of `word`."""
     font = one(rng, fonts(split))
     canvas, ink = paper_and_ink(rng, split, size)
-    room = size - 4 - (0 if split == "test" else 4 * int(rng.integers(2)))
+    room = size - 4 - (0 if is_plain(split) else 4 * int(rng.integers(2)))
     write_somewhere(canvas, fitted_mask(word, font, room, size // 2), ink, rng, split)
     fields = {"form": "question", "question": QUESTION, "answer": word}
     return Example(world, fields, (Image(canvas),), meta={"font": font, "unseen_word": word in TEST_WORDS})

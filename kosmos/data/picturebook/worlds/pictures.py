@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kosmos.data.picturebook.canvas import SIZE, ground, moved, paste, plain, relight
+from kosmos.data.picturebook.canvas import SIZE, ground, is_plain, moved, paste, plain, relight
 from kosmos.data.picturebook.concepts import PictureBook
 from kosmos.data.picturebook.worlds.draw import one
 from kosmos.document import Image
@@ -27,7 +27,7 @@ def sample(book: PictureBook, rng: np.random.Generator, split: str, size: int = 
 def draw(
     book: PictureBook, concept: int, artist: str, rng: np.random.Generator, split: str, size: int = SIZE
 ) -> Example:
-    """One drawing: plain and white for the test, moved and relit on varied backgrounds in training."""
+    """One drawing: plain and white in the test, moved and relit on varied backgrounds in training."""
     label = book.labels[concept]
     image = Image(pixels(book, concept, artist, rng, split, size))
     fields = {"form": "caption", "prompt": "An image of", "answer": label}
@@ -38,7 +38,7 @@ def pixels(
     book: PictureBook, concept: int, artist: str, rng: np.random.Generator, split: str, size: int = SIZE
 ) -> np.ndarray:
     """The canvas of `draw`: uint8 [size, size, 3]."""
-    if split == "test":
+    if is_plain(split):
         canvas = plain(size)
         paste(canvas, book.sprite(concept, artist, size), 0, 0)
         return canvas

@@ -12,10 +12,11 @@ from kosmos.document import Image
 from kosmos.example import Example
 
 QUESTION = "what is the sentiment of the opinion?"
-THINGS = ("film", "book", "song", "food", "game", "play", "show", "hotel", "park", "trip")
+# No word here may be one of ocr.TEST_WORDS, or training would draw it after all.
+THINGS = ("film", "book", "song", "food", "music", "play", "story", "hotel", "park", "trip")
 VERBS = ("is so", "is", "was", "was very", "is very", "looks")
 ADJECTIVES = {
-    "positive": ("good", "great", "nice", "fine", "sweet", "lovely", "funny", "superb", "fresh", "smart"),
+    "positive": ("happy", "great", "nice", "fine", "sweet", "lovely", "funny", "superb", "fresh", "smart"),
     "negative": ("bad", "awful", "dull", "boring", "poor", "sad", "ugly", "weak", "silly", "stale"),
 }
 
