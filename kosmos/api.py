@@ -20,9 +20,10 @@ import PIL.Image
 import torch
 
 from kosmos.chat import Role, Turn, chat_document
+from kosmos.config import Precision
 from kosmos.document import Document, Image, Segment
 from kosmos.errors import UsageError
-from kosmos.inference.engine import Engine, Precision
+from kosmos.inference.engine import Engine
 from kosmos.inference.generation import Decoding, Generation, Score
 from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor

@@ -13,6 +13,9 @@ from typing import Any, Literal
 # Every class carries this for pydantic: unknown keys are errors, and text is not silently turned into numbers.
 STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}
 
+# What a model computes in; weights are fp32 always.
+Precision = Literal["fp32", "bf16"]
+
 
 @dataclass(frozen=True)
 class DecoderConfig:
@@ -92,7 +95,7 @@ class ModelConfig:
     # Further modalities registered by `kosmos.modality.register_modality`, by name.
     extra_modalities: tuple[str, ...] = ()
     # The precision it was trained in; the trainer records it.
-    trained_precision: Literal["fp32", "bf16"] | None = None
+    trained_precision: Precision | None = None
 
 
 @dataclass(frozen=True)
@@ -232,7 +235,7 @@ class DemoConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
     pieces: int = 1500  # size of the SentencePiece vocabulary
     items: int = 0  # test items of each task; 0: all
-    precision: Literal["fp32", "bf16"] = "fp32"  # of the evaluation
+    precision: Precision = "fp32"  # of the evaluation
 
 
 def replace(config: Any, **changes: Any) -> Any:

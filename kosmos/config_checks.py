@@ -104,11 +104,16 @@ def _train(config: TrainConfig) -> Iterator[Problem]:
     yield from _under("model", _model(config.model))
     yield from _under("data", _data(config.data, config.model))
     yield from _under("optimizer", _optimizer(config.optimizer))
+    vision = config.model.vision
+    if vision and (vision.kind, vision.norm, vision.trainable, vision.pretrained) == ("conv", "batch", "all", None):
+        message = "batch statistics move in vision pretraining only; use norm: group, or a tower that is pretrained"
+        yield "model.vision.norm", message
     yield from _positive(config, "steps", "log_every", "checkpoint_every", "keep_checkpoints")
     if config.threads < 0:
         yield "threads", "must be 0 (all cores) or more"
-    if config.optimizer.warmup_steps > config.steps:
-        yield "optimizer.warmup_steps", f"{config.optimizer.warmup_steps} is more than steps {config.steps}"
+    # The rate must come down to 0 at the last step, after the warm-up.
+    if config.optimizer.warmup_steps >= config.steps > 0:
+        yield "optimizer.warmup_steps", f"{config.optimizer.warmup_steps} is not below steps {config.steps}"
 
 
 def _vision_pretraining(config: VisionPretrainingConfig) -> Iterator[Problem]:

@@ -1,18 +1,23 @@
 """`kosmos demo`: from nothing to a trained picture-book model and its report, in one resumable run directory.
 
 Stages, each whole or absent: data (in the cache), tokenizer/, vision/, checkpoints/, evaluation/, report.json.
+Before them stands demo_recipe.yaml, which says of which recipe the run is: a run never goes on with another one.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kosmos.config import DemoConfig, TrainConfig, VisionPretrainingConfig, replace
-from kosmos.config_files import PRESETS, load_config, read_yaml
+from kosmos.config import DemoConfig, TrainConfig, replace
+from kosmos.config_files import PRESETS, config_to_mapping, dump_yaml, load_config, read_yaml
 from kosmos.data.picturebook.concepts import load_picturebook
 from kosmos.data.picturebook.corpus import tokenizer_corpus
 from kosmos.data.picturebook.heldout import build_heldout
@@ -28,20 +33,25 @@ from kosmos.evaluation.report import (
     Presentation,
 )
 from kosmos.evaluation.report_terminal import print_report
-from kosmos.evaluation.run import EVALUATION_FOLDER, evaluate_run
+from kosmos.evaluation.run import EVALUATION_FOLDER, PARTIAL_FOLDER, evaluate_run
 from kosmos.evaluation.suite import fit_baselines
 from kosmos.evaluation.tasks.picturebook import picturebook_tasks
-from kosmos.storage import make_folder
+from kosmos.runs import CHECKPOINTS, CONFIG_FILE, METRICS_FILE
+from kosmos.storage import check_manifest, make_folder, sync, sync_tree, write_atomic
 from kosmos.tokenizer import Tokenizer
-from kosmos.training.loop import BAD_RECORDS_FILE, CONFIG_FILE, METRICS_FILE, train
+from kosmos.training.loop import BAD_RECORDS_FILE, train
 from kosmos.training.threads import set_threads
 from kosmos.training.vision_pretraining import pretrain_vision
 
 RECIPES = PRESETS / "recipes"
-TOKENIZER, VISION, TIMES = "tokenizer", "vision", "demo_timing.json"
+RECIPE_FILE, TOKENIZER, VISION, TIMES = "demo_recipe.yaml", "tokenizer", "vision", "demo_timing.json"
+# Where each recipe runs when nothing else is said, and how to ask for it.
+FOLDERS = {"default": Path("runs/demo"), "short": Path("runs/demo-short"), "long": Path("runs/demo-long")}
+_OPTIONS = {"default": "no option", "short": "--short", "long": "--recipe long"}
 # Everything that a demo, finished or not, leaves in its folder; a killed one leaves `.NAME.xyz` of it as well.
-_TRAINED = (TOKENIZER, VISION, TIMES, "checkpoints", CONFIG_FILE, METRICS_FILE, BAD_RECORDS_FILE)
-_OURS = (*_TRAINED, EVALUATION_FOLDER, REPORT_JSON, REPORT_MD, CONTACT_SHEET, LOSS_CURVE, TIMING_JSON)
+_TRAINED = (RECIPE_FILE, TOKENIZER, VISION, TIMES, CHECKPOINTS, CONFIG_FILE, METRICS_FILE, BAD_RECORDS_FILE)
+_REPORTED = (EVALUATION_FOLDER, PARTIAL_FOLDER, REPORT_JSON, REPORT_MD, CONTACT_SHEET, LOSS_CURVE, TIMING_JSON)
+_OURS = (*_TRAINED, *_REPORTED)
 
 CREDIT = "Pictures: Twemoji, (c) Twitter, Inc. and other contributors, CC-BY 4.0"
 NOTES = (
@@ -54,22 +64,25 @@ NOTES = (
 NEXT_STEPS = (
     ("kosmos generate RUN -i PICTURE.png 'An image of'", "name a picture of your own"),
     ("kosmos report RUN", "print this table again"),
-    ("kosmos demo --recipe long --out runs/demo-long", "the same with an hour of training"),
+    ("kosmos demo --recipe long", "the same with about an hour of one core"),
 )
 
 
-def run_demo(out: Path, *, fresh: bool = False, short: bool = False, recipe: str = "default") -> None:
-    """Run what is not done yet of the demo in `out`, then print its report.
+def run_demo(out: Path | None = None, *, fresh: bool = False, recipe: str = "default") -> None:
+    """Run what is not done yet of the demo in `out` (None: the recipe's own folder), then print its report.
 
-    Raises UsageError when `out` holds something that is not a demo, and whatever the stages raise.
+    Raises UsageError when `out` holds something that is not a demo of this recipe, and whatever the stages raise.
     """
-    out = Path(out)
-    config = load_recipe("short" if short else recipe)
+    config = load_recipe(recipe)
+    out = FOLDERS[recipe] if out is None else Path(out)
     if fresh:
         _remove(out)
+    elif _is_demo(out):
+        _check_same_recipe(out, recipe, config)
     if not (out / REPORT_JSON).exists():
-        _check_ours(out)
-        _run_stages(out, config)
+        _run_stages(out, recipe, config)
+    if not (out / TIMING_JSON).exists():
+        _write_timing(out)
     print_report(out)
 
 
@@ -79,18 +92,42 @@ def load_recipe(name: str) -> DemoConfig:
     return load_config(RECIPES / "picturebook.yaml", DemoConfig, changes)
 
 
-def _check_ours(out: Path) -> None:
-    """Raises UsageError when something is in `out` that no demo has begun: the tokenizer is its first stage."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not any((out / name).is_dir() for name in (TOKENIZER, f".{TOKENIZER}.partial")):
+def _is_demo(out: Path) -> bool:
+    """Whether a demo has begun in `out`; False when nothing is there. Raises UsageError when something else is."""
+    if (out / RECIPE_FILE).is_file():
+        return True
+    # A demo that was killed while it wrote its very first file has left a part of that.
+    if out.exists() and not (out.is_dir() and all(p.name.startswith(f".{RECIPE_FILE}.") for p in out.iterdir())):
         raise UsageError(f"{out}: not a run directory of the demo; choose another one with --out")
+    return False
+
+
+def _recipe_record(name: str, config: DemoConfig) -> dict[str, Any]:
+    text = json.dumps(config_to_mapping(config), sort_keys=True)
+    return {"recipe": name, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _check_same_recipe(out: Path, name: str, config: DemoConfig) -> None:
+    """Raises UsageError when the demo in `out` is of another recipe, or of another version of this one."""
+    found, wanted = read_yaml(out / RECIPE_FILE), _recipe_record(name, config)
+    other = found.get("recipe")
+    if other not in FOLDERS:
+        raise UsageError(f"{out / RECIPE_FILE}: names no recipe of the demo; choose another folder with --out")
+    if other != name:
+        raise UsageError(
+            f"{out}: holds a demo of the recipe '{other}', not '{name}'; go on with it ({_OPTIONS[other]}), choose "
+            "another folder with --out, or remove it and start anew with --fresh"
+        )
+    if found != wanted:
+        raise UsageError(
+            f"{out}: the recipe '{name}' has changed since this demo began; choose another folder with --out, or "
+            "remove it and start anew with --fresh (`kosmos report` prints a finished one as it is)"
+        )
 
 
 def _remove(out: Path) -> None:
-    if not out.exists():
+    if not _is_demo(out):
         return
-    _check_ours(out)
     prefixes = tuple(f".{name}." for name in _OURS)
     for path in sorted(out.iterdir()):
         if path.name not in _OURS and not path.name.startswith(prefixes):
@@ -101,31 +138,37 @@ def _remove(out: Path) -> None:
         raise StorageError(f"{out}: cannot remove it: {error.strerror or error}") from error
 
 
-def _run_stages(out: Path, config: DemoConfig) -> None:
+def _run_stages(out: Path, name: str, config: DemoConfig) -> None:
     size = config.vision.vision.image_size
+    begin = time.monotonic()
     _say("Data: the picture book and its held-out sets")
     book = load_picturebook()
     build_heldout(size)
     make_folder(out)
+    # First of all that is written: `_is_demo` knows a demo by it.
+    if not (out / RECIPE_FILE).exists():
+        write_atomic(out / RECIPE_FILE, dump_yaml(_recipe_record(name, config)))
     times = _Times(out / TIMES)
-    # First of all that is written: `_check_ours` knows a demo by it.
-    if not (out / TOKENIZER).exists():
-        _say(f"Tokenizer: SentencePiece with {config.pieces} pieces")
-        _train_tokenizer(out / TOKENIZER, book, config.pieces)
-    tasks = picturebook_tasks(size)
-    limit = config.items or None
-    # What a nearest neighbour or a constant answer scores has nothing to do with the model, and is data too.
-    fit_baselines(tasks, out / EVALUATION_FOLDER, limit)
+    times.add("data", time.monotonic() - begin)
+    with times.measure("preparation"):
+        if not (out / TOKENIZER).exists():
+            _say(f"Tokenizer: SentencePiece with {config.pieces} pieces")
+            _train_tokenizer(out / TOKENIZER, book, config.pieces)
+        tasks = picturebook_tasks(size)
+        limit = config.items or None
+        # What a nearest neighbour or a constant answer scores has nothing to do with the model, and is data too.
+        fit_baselines(tasks, out / EVALUATION_FOLDER, limit)
 
     vision = replace(config.vision, tokenizer=str(out / TOKENIZER))
     if (out / VISION).exists():
-        _check_same_pretraining(vision, out / VISION)
+        _check_tower(out / VISION)
     else:
         pictures = vision.steps * vision.batch_size
         _say(f"Vision: pretraining the tower on {pictures:,} pictures of the training artists, {vision.steps} steps")
-        corpora = [open_picture_corpus(c.name, c.pictures, vision.seed, size) for c in vision.corpora]
         with times.measure("pretraining"):
+            corpora = [open_picture_corpus(c.name, c.pictures, vision.seed, size) for c in vision.corpora]
             pretrain_vision(vision, corpora, out / VISION)
+            del corpora  # their pictures are not needed while the model trains
     recipe: TrainConfig = replace(
         config.train,
         **{
@@ -147,8 +190,13 @@ def _run_stages(out: Path, config: DemoConfig) -> None:
             limit=limit,
             precision=config.precision,
             extra={"vision_pretraining_steps": vision.steps},
-            timing=read_json(out / TIMES),
         )
+
+
+def _write_timing(out: Path) -> None:
+    """timing.json: seconds of every stage, over all interruptions, and their total."""
+    times: dict[str, float] = read_json(out / TIMES) if (out / TIMES).exists() else {}
+    write_json(out / TIMING_JSON, {**times, "total": round(sum(times.values()), 1)})
 
 
 def _train_tokenizer(folder: Path, book: Any, pieces: int) -> None:
@@ -156,14 +204,20 @@ def _train_tokenizer(folder: Path, book: Any, pieces: int) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     make_folder(temporary)
     Tokenizer.train(tokenizer_corpus(book), temporary / "tokenizer.model", vocab_size=pieces).save(temporary)
-    temporary.rename(folder)
+    try:
+        sync_tree(temporary)
+        temporary.rename(folder)
+        sync(folder.parent)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot write the folder: {error.strerror or error}") from error
 
 
-def _check_same_pretraining(config: VisionPretrainingConfig, folder: Path) -> None:
-    before = load_config(folder / CONFIG_FILE, VisionPretrainingConfig)
-    # The tokenizer is the one beside it, by whatever path.
-    if replace(before, tokenizer=config.tokenizer, threads=config.threads) != config:
-        raise UsageError(f"{folder}: was made with another recipe; choose another --out, or start anew with --fresh")
+def _check_tower(folder: Path) -> None:
+    """Raises StorageError when the pretrained tower is damaged."""
+    try:
+        check_manifest(folder)
+    except StorageError as error:
+        raise StorageError(f"{error}; remove {folder} to have it pretrained again") from error
 
 
 def _presentation() -> Presentation:
@@ -185,21 +239,18 @@ class _Times:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def measure(self, stage: str) -> _Stage:
-        return _Stage(self._path, stage)
-
-
-class _Stage:
-    def __init__(self, path: Path, stage: str) -> None:
-        self._path, self._stage = path, stage
-
-    def __enter__(self) -> None:
-        self._begin = time.monotonic()
-
-    def __exit__(self, *_: object) -> None:
+    def add(self, stage: str, seconds: float) -> None:
         times = read_json(self._path) if self._path.exists() else {}
-        times[self._stage] = round(times.get(self._stage, 0.0) + time.monotonic() - self._begin, 1)
+        times[stage] = round(times.get(stage, 0.0) + seconds, 1)
         write_json(self._path, times)
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.add(stage, time.monotonic() - begin)
 
 
 def _say(message: str) -> None:

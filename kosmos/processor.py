@@ -16,10 +16,10 @@ from kosmos.config_files import dump_yaml, load_config, read_yaml, save_config
 from kosmos.document import Document, End, Segment, Text
 from kosmos.errors import ConfigError, StorageError, UsageError
 from kosmos.modality import Modality, get_modality
+from kosmos.runs import CONFIG_FILE
 from kosmos.storage import make_folder, write_atomic
 from kosmos.tokenizer import Tokenizer
 
-CONFIG_FILE = "config.yaml"
 PROCESSOR_FILE = "processor.yaml"
 
 # The names of what this version does to text and pictures; a folder that names something else is refused.

@@ -16,6 +16,8 @@ from kosmos.storage import MANIFEST, check_manifest
 CHECKPOINTS = "checkpoints"
 WEIGHTS = "weights"
 WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.yaml"
+METRICS_FILE = "metrics.jsonl"
 
 logger = logging.getLogger(__name__)
 

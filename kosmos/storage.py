@@ -46,6 +46,23 @@ def make_folder(path: str | Path) -> Path:
     return path
 
 
+def sync_tree(folder: str | Path) -> None:
+    """Have everything below `folder` on the disk, so that a crash of the machine loses none of it. Raises OSError."""
+    for path, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            sync(Path(path) / name)
+        sync(path)
+
+
+def sync(path: str | Path) -> None:
+    """Have one file, or the names in one folder, on the disk. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def file_sha256(path: str | Path) -> str:
     """sha256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as file:

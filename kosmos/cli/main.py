@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
-from types import ModuleType
+from types import FrameType, ModuleType
+from typing import NoReturn
 
 from kosmos import __version__
 from kosmos.cli.exit_codes import report
@@ -116,6 +118,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return report(error, debug)
 
 
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
 def entry_point() -> None:
     """What the installed command calls."""
+    # Outside the training loops, which save first, SIGTERM ends a command as Ctrl-C does: one line, exit code 4.
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(main())

@@ -30,10 +30,8 @@ class BatchAugmenter:
         self._size = size
         self._strength = corpus.strength
         self._flip = torch.from_numpy(corpus.flip)
-        pixels = torch.from_numpy(corpus.images).permute(0, 3, 1, 2).float() / 255.0
-        alpha = pixels[:, 3:]
-        # Colours are multiplied by alpha first, so that scaling does not bleed what is transparent.
-        self._pixels = torch.cat((pixels[:, :3] * alpha, alpha), dim=1)
+        # Kept as bytes: tens of thousands of pictures as floats would take a gigabyte.
+        self._images = torch.from_numpy(corpus.images)
         self._opaque = bool((corpus.images[..., 3] == 255).all())
 
     def draw(self, indices: Tensor, generator: torch.Generator) -> Tensor:
@@ -60,7 +58,9 @@ class BatchAugmenter:
         grid = F.affine_grid(transform, [count, 4, self._size, self._size], align_corners=False)
         # An opaque picture goes on past its edge; a cut-out one is surrounded by nothing.
         padding = "border" if self._opaque else "zeros"
-        drawn = F.grid_sample(self._pixels[indices], grid, mode="bilinear", padding_mode=padding, align_corners=False)
+        drawn = F.grid_sample(
+            self._premultiplied(indices), grid, mode="bilinear", padding_mode=padding, align_corners=False
+        )
         colors, alpha = drawn[:, :3], drawn[:, 3:]
         gray = colors.mean(dim=1, keepdim=True)
         saturation = (1.0 + uniform(-0.5, 0.5) * strength).view(-1, 1, 1, 1)
@@ -69,3 +69,9 @@ class BatchAugmenter:
         tone = torch.rand(count, 3, 1, 1, generator=generator) * 0.5 + 0.5
         ground = torch.where(uniform(0.0, 1.0).view(-1, 1, 1, 1) < 0.5, torch.ones_like(tone), tone)
         return ((gray + (colors - gray) * saturation) * gain + (1.0 - alpha) * ground).clamp(0.0, 1.0)
+
+    def _premultiplied(self, indices: Tensor) -> Tensor:
+        """Float [n, 4, S, S]; colours times alpha, so that scaling does not bleed what is transparent."""
+        pixels = self._images[indices].permute(0, 3, 1, 2).float() / 255.0
+        alpha = pixels[:, 3:]
+        return torch.cat((pixels[:, :3] * alpha, alpha), dim=1)

@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from kosmos.api import load
-from kosmos.config import TrainConfig
+from kosmos.config import Precision, TrainConfig
 from kosmos.config_files import config_to_mapping, load_config
 from kosmos.evaluation.report import Presentation, RunFacts, write_report
 from kosmos.evaluation.suite import run_suite
 from kosmos.evaluation.task import Task
-from kosmos.inference.engine import Precision
 from kosmos.model.counting import count_parameters
-from kosmos.runs import WEIGHTS, WEIGHTS_FILE, latest_step
+from kosmos.runs import CONFIG_FILE, WEIGHTS, WEIGHTS_FILE, latest_step
 from kosmos.storage import file_sha256
 
-CONFIG_FILE, EVALUATION_FOLDER = "config.yaml", "evaluation"
+EVALUATION_FOLDER = "evaluation"
+# The report on some tasks, or on some of their items, goes here: never over the full one.
+PARTIAL_FOLDER = "evaluation-partial"
 
 
 def evaluate_run(
@@ -28,6 +29,7 @@ def evaluate_run(
     tasks: Sequence[Task],
     presentation: Presentation,
     *,
+    out: Path | None = None,
     limit: int | None = None,
     precision: Precision = "fp32",
     extra: Mapping[str, Any] | None = None,
@@ -36,14 +38,15 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """Evaluate the newest whole checkpoint of the run directory `run`; returns what report.json holds.
 
-    Samples and baselines go below RUN/evaluation; what is finished for the same weights is not done again. `extra`
-    are further facts for the report, `timing` goes to timing.json. Raises UsageError when `run` has no checkpoint,
-    DataError or StorageError when files are missing or damaged.
+    The report goes to `out` (None: the run directory), samples and baselines below OUT/evaluation; what is finished for
+    the same weights is not done again. `extra` are further facts for the report, `timing` goes to timing.json. Raises
+    UsageError when `run` has no checkpoint, DataError or StorageError when files are missing or damaged.
     """
+    out = run if out is None else out
     step = latest_step(run)
     engine = load(step, precision=precision)
     key = file_sha256(step / WEIGHTS / WEIGHTS_FILE)
-    abilities = run_suite(engine, tasks, run / EVALUATION_FOLDER, limit=limit, model_key=key, quiet=quiet)
+    abilities = run_suite(engine, tasks, out / EVALUATION_FOLDER, limit=limit, model_key=key, quiet=quiet)
     config = load_config(run / CONFIG_FILE, TrainConfig)
     data = json.dumps([config_to_mapping(config.data), config.seed], sort_keys=True)
     facts = RunFacts(
@@ -54,4 +57,4 @@ def evaluate_run(
         data_fingerprint=hashlib.sha256(data.encode()).hexdigest(),
         extra={**(extra or {}), "weights_sha256": key},
     )
-    return write_report(run, abilities, facts, presentation, timing=timing)
+    return write_report(out, abilities, facts, presentation, timing=timing)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Literal, overload
+from typing import overload
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from kosmos.batch import Batch, ModalityInputs
 from kosmos.batch import Sequence as Row
+from kosmos.config import Precision
 from kosmos.document import Document
 from kosmos.errors import UsageError
 from kosmos.inference.cache import SlotPool, Step
@@ -31,8 +32,6 @@ from kosmos.processor import Processor
 _TOKEN_BUDGET = 8192
 # Documents encoded ahead and sorted by length together; bounds the memory of their pictures.
 _WINDOW = 1024
-
-Precision = Literal["fp32", "bf16"]
 
 
 class Engine:

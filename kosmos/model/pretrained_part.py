@@ -8,8 +8,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from kosmos.errors import ConfigError, DataError, StorageError
+from kosmos.runs import WEIGHTS_FILE
 
-TOWER_FILE = "model.safetensors"
+TOWER_FILE = WEIGHTS_FILE
 RESAMPLER_FILE = "resampler.safetensors"
 
 

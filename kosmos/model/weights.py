@@ -5,7 +5,6 @@ The tied matrix is stored once, as the embedding. The format's version stands in
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -23,12 +22,12 @@ from kosmos.config_files import load_config, save_config
 from kosmos.errors import ConfigError, DataError, StorageError, UsageError
 from kosmos.model.encoders import build_encoder
 from kosmos.model.tower import VisionTower
+from kosmos.runs import CONFIG_FILE, WEIGHTS_FILE
+from kosmos.storage import sync_tree
 
 if TYPE_CHECKING:
     from kosmos.model.kosmos import Kosmos, Saveable
 
-CONFIG_FILE = "config.yaml"
-WEIGHTS_FILE = "model.safetensors"
 FORMAT_VERSION = 1
 
 _Model = TypeVar("_Model", bound="Kosmos")
@@ -58,21 +57,13 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
         # mkdtemp's folder is for its owner only; weights are for everyone the parent folder is for.
         temporary.chmod(folder.parent.stat().st_mode & 0o777)
         fill(temporary)
-        _sync(temporary)
+        sync_tree(temporary)
         temporary.rename(folder)
     except OSError as error:
         raise StorageError(f"{folder}: cannot write the model: {error.strerror or error}") from error
     finally:
         if temporary is not None and temporary.exists():
             shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    """Have the files on the disk before the rename says that they are there."""
-    for file in folder.iterdir():
-        if file.is_file():
-            with open(file, "rb+") as opened:
-                os.fsync(opened.fileno())
 
 
 def save_tensors(tensors: dict[str, Tensor], file: Path) -> None:

@@ -25,7 +25,7 @@ from kosmos import __version__
 from kosmos.errors import StorageError
 from kosmos.model.kosmos import Kosmos, Saveable
 from kosmos.runs import CHECKPOINTS, WEIGHTS, latest_step, steps
-from kosmos.storage import make_folder, write_manifest
+from kosmos.storage import make_folder, sync, sync_tree, write_manifest
 from kosmos.training.optimizer import Optimizer
 
 STATE_FILE = "state.json"
@@ -61,11 +61,11 @@ def save_checkpoint(
             save_file(_on_cpu(optimizer.state_tensors()), temporary / OPTIMIZER_FILE)
             (temporary / STATE_FILE).write_text(json.dumps(_state_record(state)), encoding="utf-8")
             write_manifest(temporary)
-            _sync_tree(temporary)
+            sync_tree(temporary)
             if final.exists():  # a damaged one that a resumed run stepped back over
                 shutil.rmtree(final)
             temporary.rename(final)
-            _sync(folder)
+            sync(folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -127,22 +127,6 @@ def _state_record(state: TrainingState) -> dict[str, Any]:
 
 def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
-
-
-def _sync_tree(folder: Path) -> None:
-    """Everything below `folder` survives a crash of the machine."""
-    for path, _, names in os.walk(folder, topdown=False):
-        for name in names:
-            _sync(Path(path) / name)
-        _sync(Path(path))
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

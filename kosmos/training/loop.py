@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from kosmos.config import TrainConfig
+from kosmos.config import Precision, TrainConfig
 from kosmos.config_checks import check_config
 from kosmos.config_files import config_to_mapping, load_config, save_config
 from kosmos.data.health import TooManyBadRecords
@@ -21,7 +21,7 @@ from kosmos.data.stream import Step, StepStream
 from kosmos.errors import ConfigError, Interrupted, UsageError
 from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
-from kosmos.runs import WEIGHTS
+from kosmos.runs import CONFIG_FILE, METRICS_FILE, WEIGHTS
 from kosmos.storage import make_folder
 from kosmos.tokenizer import Tokenizer
 from kosmos.training.checkpoint import (
@@ -35,17 +35,17 @@ from kosmos.training.checkpoint import (
 from kosmos.training.interrupt import StopRequest
 from kosmos.training.metrics import LineLog, step_record
 from kosmos.training.optimizer import Optimizer
-from kosmos.training.precision import Precision, choose_device, choose_precision
+from kosmos.training.precision import choose_device, choose_precision
 from kosmos.training.progress import open_progress
 from kosmos.training.step import TrainingModule, train_step
 from kosmos.training.threads import set_threads
 
-CONFIG_FILE = "config.yaml"
-METRICS_FILE = "metrics.jsonl"
 BAD_RECORDS_FILE = "bad_records.log"
 
 # What a resumed run may change: nothing of it moves a single bit of the result, or it is the user's own machine.
 _FREE_TO_CHANGE = ("device", "threads", "log_every", "checkpoint_every", "keep_checkpoints", "data.workers")
+# What a run starts from; it may lie in the run directory, which may be moved, or be named by another path.
+_PATHS = ("tokenizer", "model.vision.pretrained", "model.resampler.pretrained")
 
 
 def train(
@@ -183,12 +183,27 @@ def _check_same_recipe(config: TrainConfig, before: TrainConfig, out: Path) -> N
     """Raises UsageError that names the keys in which a resumed run would differ."""
     now_keys, before_keys = _flat(config_to_mapping(config)), _flat(config_to_mapping(before))
     keys = [*now_keys, *(key for key in before_keys if key not in now_keys)]
-    different = [key for key in keys if key not in _FREE_TO_CHANGE and now_keys.get(key) != before_keys.get(key)]
+    different = [
+        key
+        for key in keys
+        if key not in _FREE_TO_CHANGE
+        and (now := now_keys.get(key)) != (then := before_keys.get(key))
+        and not (key in _PATHS and now and then and _same_within(out, now, then))
+    ]
     if different:
         raise UsageError(
             f"{out}: the run was started with another recipe ({', '.join(different[:5])}); "
             "resume with its own config.yaml, or start a new run"
         )
+
+
+def _same_within(out: Path, now: str, before: str) -> bool:
+    """Whether `now` lies in the run directory `out`, and `before` named the same place in it."""
+    run, place = out.resolve(), Path(now).resolve()
+    if run not in place.parents:
+        return False
+    inside = place.relative_to(run).parts
+    return Path(before).parts[-len(inside) :] == inside
 
 
 def _flat(data: Any, prefix: str = "") -> dict[str, Any]:

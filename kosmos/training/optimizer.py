@@ -27,8 +27,8 @@ class Optimizer:
     """AdamW over all trainable parameters; the decay is decoupled and spares none (as in the family's code)."""
 
     def __init__(self, model: nn.Module, config: OptimizerConfig, total_steps: int) -> None:
-        if config.warmup_steps > total_steps:
-            raise ConfigError(f"optimizer.warmup_steps {config.warmup_steps} is more than steps {total_steps}")
+        if config.warmup_steps >= total_steps:
+            raise ConfigError(f"optimizer.warmup_steps {config.warmup_steps} is not below steps {total_steps}")
         self._config = config
         self._total_steps = total_steps
         self._parameters = named_trainable(model)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Literal
 
 import torch
 
+from kosmos.config import Precision
 from kosmos.errors import UsageError
-
-Precision = Literal["fp32", "bf16"]
 
 
 def choose_device(wanted: str) -> torch.device:

@@ -10,11 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kosmos.batch import Batch, round_up
+from kosmos.config import Precision
 from kosmos.data.permutation import seed_of
 from kosmos.errors import DataError, KosmosError
 from kosmos.model.kosmos import Kosmos
 from kosmos.training.optimizer import Optimizer
-from kosmos.training.precision import Precision, autocast
+from kosmos.training.precision import autocast
 
 _IGNORED = -100
 

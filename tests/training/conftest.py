@@ -23,8 +23,11 @@ from kosmos.config import (
     SourceConfig,
     TrainConfig,
     VisionConfig,
+    VisionPretrainingConfig,
 )
+from kosmos.data.picture_corpus import PictureCorpus
 from kosmos.tokenizer import Tokenizer
+from tests.training.patterns import make_patterns, pretraining_config
 
 WORDS = (
     *("a", "the", "red", "green", "blue", "cat", "dog", "bird", "sits", "runs", "on", "under", "near", "house"),
@@ -90,3 +93,15 @@ def recipe(corpus: Path) -> TrainConfig:
         checkpoint_every=4,
         random_vision=True,
     )
+
+
+@pytest.fixture(scope="session")
+def patterns() -> PictureCorpus:
+    """Each of two colours with each of four shapes, cut out."""
+    return make_patterns()
+
+
+@pytest.fixture(scope="session")
+def pretraining(corpus: Path) -> VisionPretrainingConfig:
+    """60 steps on `patterns`, of a tower that fits the model of the fixture `recipe`, but for its norm."""
+    return pretraining_config(corpus)
