@@ -7,8 +7,10 @@ from typing import Any
 
 from kosmos.evaluation.baselines import BaselineResult, strongest
 from kosmos.evaluation.runner import TaskResult
-from kosmos.evaluation.statistics import above
+from kosmos.evaluation.statistics import above, interval, mean
 from kosmos.evaluation.task import Task
+
+_PARTS = {"seen": False, "unseen": True}
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,28 @@ class Ability:
         """Above chance, and above what the same weights score without seeing, with disjoint intervals."""
         return self.beats_chance and self.beats_blank is not False
 
+    @property
+    def _novelty(self) -> str | None:
+        """The `meta` key that tells items with something unseen in training from the others: `unseen_...`."""
+        examples = self.task.examples()[: self.result.n]
+        return next((key for example in examples for key in example.meta if key.startswith("unseen_")), None)
+
+    def splits(self) -> dict[str, Any] | None:
+        """Figures of the items whose word, pair or count training has shown, and of those that it has not.
+
+        None when no item, or only one kind of them, is marked. Unmarked items are in neither.
+        """
+        key = self._novelty
+        marked = [
+            (bool(example.meta[key]), value, example.cluster)
+            for example, value in zip(self.task.examples(), self.result.values)
+            if key in example.meta
+        ]
+        if len({unseen for unseen, _, _ in marked}) < 2:
+            return None
+        parts = {name: [item for item in marked if item[0] is unseen] for name, unseen in _PARTS.items()}
+        return {name: _part([v for _, v, _ in part], [c for _, _, c in part]) for name, part in parts.items()}
+
     def row(self) -> dict[str, Any]:
         """The row of report.json; plain values only."""
         task, result, best = self.task, self.result, self.strongest_baseline
@@ -70,10 +94,17 @@ class Ability:
             "expects_chance": task.expects_chance,
             "constant_answer": result.constant_answer,
             "num_ties": result.num_ties,
+            "splits_by": self._novelty,
+            "splits": self.splits(),
             "note": task.note,
             "reference": task.reference,
             "data_fingerprint": result.data_fingerprint,
         }
+
+
+def _part(values: list[float], clusters: list[str]) -> dict[str, Any]:
+    bound = interval(values, clusters)
+    return {"n": len(values), "score": mean(values), "interval": [bound.low, bound.high]}
 
 
 def _score(result: TaskResult | BaselineResult) -> dict[str, Any]:

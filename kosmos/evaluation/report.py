@@ -44,6 +44,7 @@ class Presentation:
 
     sheet_task  the task whose pictures and answers fill the contact sheet (none: no sheet)
     credit      the artists of those pictures, and their licence
+    credits     (what, artists or authors, licence) of everything that the data is made of
     notes       honest remarks, printed as a list
     next_steps  commands to try, each with a few words; RUN stands for the run directory
     """
@@ -54,6 +55,7 @@ class Presentation:
     sheet_title: str = "What the model says it sees"
     sheet_subtitle: str = ""
     credit: str = ""
+    credits: Sequence[tuple[str, str, str]] = ()
     notes: Sequence[str] = ()
     next_steps: Sequence[tuple[str, str]] = ()
 
@@ -75,6 +77,7 @@ def write_report(
         "run": {**asdict(facts), "test_fingerprint": _test_fingerprint(abilities)},
         "abilities": [ability.row() for ability in abilities],
         "warnings": _warnings(abilities),
+        "next_steps": [list(step) for step in presentation.next_steps],
     }
     sheet = _draw_sheet(run / CONTACT_SHEET, abilities, presentation)
     has_metrics = (run / "metrics.jsonl").exists()

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from kosmos.evaluation.verdict import METRIC_NAMES, baseline_cell, interval_cell, percent, verdict
+from kosmos.evaluation.verdict import METRIC_NAMES, NOVELTIES, baseline_cell, interval_cell, percent, verdict
 
 HEADINGS = ("Ability", "n", "Score", "95 % interval", "Chance", "Blank image", "Best cheap baseline", "Verdict")
+SPLIT_HEADINGS = (
+    "Ability",
+    "New in the unseen",
+    "n seen",
+    "Seen",
+    "95 % interval",
+    "n unseen",
+    "Unseen",
+    "95 % interval",
+)
 _NUMERIC = (1, 2, 4, 5)
+_SPLIT_NUMERIC = (2, 3, 5, 6)
 # Of a long prompt or answer only so many characters are shown.
 _SHOWN = 220
 
@@ -25,6 +36,13 @@ def markdown(
         parts.append(presentation["introduction"])
     parts.append(table([cells(row) for row in report["abilities"]]))
     parts.append(_legend(report["abilities"]))
+    if rows := [split_cells(row) for row in report["abilities"] if row["splits"]]:
+        parts += [
+            "## What was seen in training and what was not",
+            "The items of the same abilities, by whether training has shown their word, pair or count (in other "
+            "pictures). Items without such a mark are in neither column.",
+            table(rows, SPLIT_HEADINGS, _SPLIT_NUMERIC),
+        ]
     if pictures["sheet"]:
         parts += [f"![{presentation['sheet_title']}]({pictures['sheet']})", f"*{presentation['credit']}*"]
     if pictures["loss"]:
@@ -34,6 +52,9 @@ def markdown(
     notes = [*presentation["notes"], *(f"{row['title']}: {row['note']}" for row in report["abilities"] if row["note"])]
     if notes or report["warnings"]:
         parts += ["## To be honest", _list([*notes, *report["warnings"]])]
+    if presentation["credits"]:
+        credits = [f"{what}: {who}, {licence}" for what, who, licence in presentation["credits"]]
+        parts += ["## Credits", _list(credits)]
     if presentation["next_steps"]:
         width = max(len(command) for command, _ in presentation["next_steps"])
         steps = "\n".join(f"{command.ljust(width)}  # {words}" for command, words in presentation["next_steps"])
@@ -46,7 +67,7 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     blank = "–" if row["blank_image"] is None else percent(row["blank_image"]["score"])
     mark = "" if row["metric"] == "exact_match" else f" ({METRIC_NAMES.get(row['metric'], row['metric'])})"
     return [
-        row["title"].replace("|", "\\|") + mark,
+        _title(row) + mark,
         str(row["n"]),
         percent(row["score"]),
         interval_cell(row["interval"]),
@@ -57,18 +78,34 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
+def split_cells(row: Mapping[str, Any]) -> list[str]:
+    """The cells of one ability with `splits`, in the order of SPLIT_HEADINGS."""
+    figures = [
+        cell
+        for part in (row["splits"]["seen"], row["splits"]["unseen"])
+        for cell in (str(part["n"]), percent(part["score"]), interval_cell(part["interval"]))
+    ]
+    return [_title(row), NOVELTIES.get(row["splits_by"], row["splits_by"]), *figures]
+
+
+def table(
+    rows: Sequence[Sequence[str]], headings: Sequence[str] = HEADINGS, numeric: Collection[int] = _NUMERIC
+) -> str:
     """A Markdown table with its columns padded, so that it is a table in a plain terminal too."""
-    widths = [max(len(row[i]) for row in [HEADINGS, *rows]) for i in range(len(HEADINGS))]
-    lines = [_line(HEADINGS, widths)]
-    rules = ["-" * (width - 1) + ":" if i in _NUMERIC else "-" * width for i, width in enumerate(widths)]
-    lines.append(_line(rules, widths))
-    return "\n".join([*lines, *(_line(row, widths) for row in rows)])
+    widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
+    lines = [_line(headings, widths, numeric)]
+    rules = ["-" * (width - 1) + ":" if i in numeric else "-" * width for i, width in enumerate(widths)]
+    lines.append(_line(rules, widths, numeric))
+    return "\n".join([*lines, *(_line(row, widths, numeric) for row in rows)])
 
 
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+def _title(row: Mapping[str, Any]) -> str:
+    return str(row["title"]).replace("|", "\\|")
+
+
+def _line(row: Sequence[str], widths: Sequence[int], numeric: Collection[int]) -> str:
     padded = [
-        text.rjust(width) if index in _NUMERIC else text.ljust(width)
+        text.rjust(width) if index in numeric else text.ljust(width)
         for index, (text, width) in enumerate(zip(row, widths))
     ]
     return f"| {' | '.join(padded)} |"

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kosmos.evaluation.report import CONTACT_SHEET, LOSS_CURVE, REPORT_MD, load_report
-from kosmos.evaluation.verdict import baseline_cell, interval_cell, percent, verdict
+from kosmos.evaluation.verdict import NOVELTIES, baseline_cell, interval_cell, percent, verdict
 
 _STYLES = {"learned": "bold green", "partly": "yellow", "not_learned": "red", "control": "dim"}
 _BAR_WIDTH = 12
@@ -36,9 +36,24 @@ def print_report(run: Path, console: Console | None = None) -> None:
     )
     for warning in report["warnings"]:
         console.print(Text(f"note: {warning}", "dim"))
+    for row in report["abilities"]:
+        if row.get("splits"):
+            console.print(Text(_split_note(row), "dim"))
     for name in (REPORT_MD, CONTACT_SHEET, LOSS_CURVE):
         if (run / name).exists():
             console.print(Text(str(run / name)), soft_wrap=True)
+    for number, (command, words) in enumerate(report.get("next_steps", ())):
+        if not number:
+            console.print(Text("\nTry next:", "bold"))
+        console.print(Text.assemble((f"# {words}\n", "dim"), command.replace("RUN", str(run))), soft_wrap=True)
+
+
+def _split_note(row: dict[str, Any]) -> str:
+    """One line: the score where training has shown the item's word, pair or count, and where it has not."""
+    seen, unseen = (row["splits"][part] for part in ("seen", "unseen"))
+    what = NOVELTIES.get(row["splits_by"], row["splits_by"])
+    figures = f"{percent(seen['score'])} seen in training (n {seen['n']}), {percent(unseen['score'])} unseen"
+    return f"note: {row['title']}, by {what}: {figures} (n {unseen['n']})"
 
 
 def _table(report: dict[str, Any], width: int) -> Table:

@@ -50,7 +50,7 @@ def evaluate(
 
     Writes `out/NAME.jsonl` (one sample a line), then `out/NAME.json` (the summary, which marks the task as finished),
     and `out/timing.json`. A finished task is skipped when nothing it depends on has changed: the prompts, pictures,
-    answers, settings, and `model_key`, by which the caller names the weights. `blank` replaces every picture by a white one;
+    answers, settings, and `model_key`, by which the caller names the weights. `blank` makes every picture white;
     `limit` takes the first so many examples. Sample and summary files are the same from run to run.
     """
     repeated = [name for name, count in Counter(task.name for task in tasks).items() if count > 1]

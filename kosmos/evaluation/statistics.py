@@ -7,7 +7,7 @@ widened by the measured design effect when items share a cluster (questions on o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,37 +89,6 @@ def interval(values: Sequence[float], clusters: Sequence[str] | None = None, con
         return Interval(bound.low, bound.high, f"wilson{suffix}")
     half = float(stdtrit(num_groups - 1, 0.5 + confidence / 2)) * error
     return Interval(max(0.0, score - half), min(1.0, score + half), f"t{suffix}")
-
-
-def bootstrap(
-    values: Sequence[float],
-    clusters: Sequence[str] | None = None,
-    confidence: float = 0.95,
-    num_resamples: int = 2000,
-    seed: int = 0,
-    statistic: Callable[[np.ndarray], float] | None = None,
-) -> Interval:
-    """Percentile bootstrap of the mean (or of `statistic` over the resampled values), drawing whole clusters.
-
-    The seed makes it a pure function of its input.
-    """
-    array = np.asarray(values, dtype=np.float64)
-    groups = _groups(clusters, len(array))
-    members = [np.flatnonzero(groups == group) for group in range(int(groups.max()) + 1)]
-    rng = np.random.default_rng(seed)
-    results = np.empty(num_resamples)
-    for index in range(num_resamples):
-        drawn = rng.integers(0, len(members), len(members))
-        sample = array[np.concatenate([members[group] for group in drawn])]
-        results[index] = sample.mean() if statistic is None else statistic(sample)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(results, [tail, 1 - tail])
-    return Interval(float(low), float(high), "bootstrap" if len(members) == len(array) else "bootstrap_clustered")
-
-
-def disjoint(a: Interval, b: Interval) -> bool:
-    """True when the two intervals share no value."""
-    return a.low > b.high or b.low > a.high
 
 
 def above(a: Interval, b: Interval) -> bool:

@@ -20,6 +20,13 @@ BASELINE_NAMES = {
 }
 
 
+NOVELTIES = {
+    "unseen_word": "word",
+    "unseen_pair": "pair",
+    "unseen_count": "count of this thing",
+}
+
+
 @dataclass(frozen=True)
 class Verdict:
     """`text` for people, `short` where there is little room (at most 13 characters), `kind` for the colour."""

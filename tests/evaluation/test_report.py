@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ PRESENTATION = Presentation(
     introduction="Trained from nothing.",
     sheet_task="shade",
     credit="Drawings: nobody, CC BY 4.0",
+    credits=(("drawings@1.0", "Nobody", "CC-BY-4.0"),),
     notes=("Nothing here is a photograph.",),
     next_steps=(('kosmos generate RUN -i cat.png "An image of"', "caption a picture"),),
 )
@@ -55,7 +57,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_report_json_has_a_row_for_each_ability_and_the_facts_of_the_run(run: Path) -> None:
     report = load_report(run)
     assert report == json.loads((run / "report.json").read_text())
-    assert list(report) == ["schema_version", "kind", "run", "abilities", "warnings"]
+    assert list(report) == ["schema_version", "kind", "run", "abilities", "warnings", "next_steps"]
     assert report["run"]["parameters"] == {"total": 2100000, "decoder": 1700000}
     assert (report["run"]["steps"], report["run"]["seed"], report["run"]["precision"]) == (1200, 1, "bf16")
     assert [row["name"] for row in report["abilities"]] == ["shade", "puzzle", "control", "describe"]
@@ -94,6 +96,7 @@ def test_report_md_shows_the_table_the_pictures_and_the_honest_notes(run: Path) 
         "![Training loss by source](loss_curve.png)",
         "- Nothing here is a photograph.",
         "- Puzzles: three candidates each",
+        "- drawings@1.0: Nobody, CC-BY-4.0",
         'kosmos generate RUN -i cat.png "An image of"  # caption a picture',
         "- parameters: total 2,100,000, decoder 1,700,000",
         "- training artists: 4",
@@ -118,7 +121,28 @@ def test_the_terminal_shows_the_same_figures(run: Path) -> None:
         assert ("at chance, as it must be" if width == 160 else " control") in text
         assert ("████████████" in row) is (width == 160)
         assert str(run / "report.md") in text and str(run / "contact_sheet.png") in text
+        assert f'kosmos generate {run} -i cat.png "An image of"' in text and "# caption a picture" in text
         assert "2,100,000 parameters, 1,200 steps, bf16, seed 1" in text
+
+
+def test_what_was_seen_in_training_and_what_was_not_is_told_apart(tmp_path: Path) -> None:
+    examples = [replace(e, meta={"unseen_word": e.fields["answer"] == "white"}) for e in shade_examples(40)]
+    engine = ScriptedEngine(reply=lambda document: LEVELS[level_of(document)] if level_of(document) < 250 else "?")
+    plain = shade_task(name="plain", title="Plain")
+    abilities = run_suite(engine, [shade_task(title="Shades", examples=lambda: examples), plain], tmp_path, quiet=True)
+    report = write_report(tmp_path, abilities, FACTS, Presentation())
+    shades, other = report["abilities"]
+    assert (shades["score"], shades["splits_by"]) == (0.75, "unseen_word") and other["splits"] is None
+    seen, unseen = shades["splits"]["seen"], shades["splits"]["unseen"]
+    assert (seen["n"], seen["score"], unseen["n"], unseen["score"]) == (30, 1.0, 10, 0.0)
+    assert unseen["interval"][0] == 0.0 and 0.2 < unseen["interval"][1] < 0.4 and seen["interval"][1] == 1.0
+    text = (tmp_path / "report.md").read_text().split("## What was seen in training and what was not")[1]
+    [row] = [line for line in text.splitlines() if line.startswith("| Shades")]
+    cells_of_row = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells_of_row[:4] == ["Shades", "word", "30", "100.0"] and cells_of_row[5:7] == ["10", "0.0"]
+    stream = io.StringIO()
+    print_report(tmp_path, Console(file=stream, width=160))
+    assert "note: Shades, by word: 100.0 seen in training (n 30), 0.0 unseen (n 10)" in stream.getvalue()
 
 
 def test_a_run_without_a_report_is_named(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_an_interrupted_run_keeps_what_was_finished(tmp_path: Path) -> None:
 
 
 def test_blank_pictures_are_what_the_model_gets(tmp_path: Path) -> None:
-    engine = ScriptedEngine(reply=lambda document: "black" if level_of(document) == 128 else "?")
+    engine = ScriptedEngine(reply=lambda document: "black" if level_of(document) == 255 else "?")
     assert evaluate(engine, [shade_task()], tmp_path, blank=True, quiet=True)["shade"].score == 0.25
 
 

@@ -8,6 +8,7 @@ from functools import partial
 
 from kosmos.data.picturebook.canvas import SIZE
 from kosmos.data.picturebook.heldout import load_heldout
+from kosmos.data.picturebook.packages import PACKAGES
 from kosmos.data.picturebook.reader import plain_training_examples
 from kosmos.data.picturebook.templates import RAVEN_CANDIDATES, raven_contexts, template
 from kosmos.data.picturebook.vocabulary import MADE_UP_WORDS
@@ -204,3 +205,12 @@ def _in_context(name: str, shots: int, size: int, shuffled: bool = False) -> Tas
         note=note,
         reference="KOSMOS-1 section 2.1 (few-shot learning in context)",
     )
+
+
+def picturebook_credits() -> list[tuple[str, str, str]]:
+    """(package, its artists or authors, licence) of everything that the picture book is made of."""
+    packages = [(package.spec, package.credit, package.licence) for package in PACKAGES]
+    return [
+        *packages,
+        ("scikit-learn's digits", "E. Alpaydin and C. Kaynak, UCI Machine Learning Repository", "CC-BY-4.0"),
+    ]

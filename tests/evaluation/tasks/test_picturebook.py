@@ -13,7 +13,7 @@ from kosmos.data.picturebook.heldout import SETS, draw_set
 from kosmos.errors import DataError
 from kosmos.evaluation.baselines import run_baselines
 from kosmos.evaluation.task import Task
-from kosmos.evaluation.tasks.picturebook import blind_guess, picturebook_tasks
+from kosmos.evaluation.tasks.picturebook import blind_guess, picturebook_credits, picturebook_tasks
 
 _NAMES = """
 naming captioning vqa vqa_color counting explanation dialogue webpage_qa equation number ocr ocr_unseen sentiment
@@ -92,3 +92,10 @@ def test_baselines_know_each_training_digit_once() -> None:
     assert [example.meta["digit"] for example in train] == list(range(1297))
     [_, nearest] = run_baselines(replace(asked, examples=lambda: draw_set("number")))
     assert nearest.name == "pixel_nearest_neighbour" and nearest.score > 0.9
+
+
+def test_credits_name_artists_and_licences() -> None:
+    credits = picturebook_credits()
+    assert len(credits) == 8
+    assert ("@iconify-json/twemoji@1.2.5", "Twemoji by Twitter", "CC-BY-4.0") in credits
+    assert all(what and who and licence for what, who, licence in credits)
