@@ -60,6 +60,8 @@ class Ability:
         None when no item, or only one kind of them, is marked. Unmarked items are in neither.
         """
         key = self._novelty
+        if key is None:
+            return None
         marked = [
             (bool(example.meta[key]), value, example.cluster)
             for example, value in zip(self.task.examples(), self.result.values)
