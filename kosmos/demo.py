@@ -35,7 +35,7 @@ from kosmos.evaluation.report import (
 from kosmos.evaluation.report_terminal import print_report
 from kosmos.evaluation.run import EVALUATION_FOLDER, PARTIAL_FOLDER, evaluate_run
 from kosmos.evaluation.suite import fit_baselines
-from kosmos.evaluation.tasks.picturebook import picturebook_tasks
+from kosmos.evaluation.tasks.picturebook import picturebook_credits, picturebook_tasks
 from kosmos.runs import CHECKPOINTS, CONFIG_FILE, METRICS_FILE
 from kosmos.storage import check_manifest, make_folder, sync, sync_tree, write_atomic
 from kosmos.tokenizer import Tokenizer
@@ -228,6 +228,7 @@ def _presentation() -> Presentation:
         sheet_task="naming",
         sheet_title="What the model says it sees (an artist it never saw)",
         credit=CREDIT,
+        credits=picturebook_credits(),
         notes=NOTES,
         next_steps=NEXT_STEPS,
     )
