@@ -13,11 +13,12 @@ import pytest
 from kosmos import demo
 from kosmos.config import DemoConfig, TrainConfig, VisionPretrainingConfig
 from kosmos.config_checks import check_config
-from kosmos.config_files import save_config
+from kosmos.config_files import dump_yaml, save_config
 from kosmos.data.picturebook.worlds import WORLDS
 from kosmos.demo import load_recipe, run_demo
-from kosmos.errors import Interrupted, UsageError
+from kosmos.errors import Interrupted, StorageError, UsageError
 from kosmos.presets import load_preset
+from kosmos.storage import write_manifest
 from tests.cli.process import snapshot
 
 REPORT = {
@@ -88,9 +89,13 @@ def fill(folder: Path, *names: str) -> None:
         # A run of `kosmos train`, and a project that uses the same names.
         (["config.yaml", "metrics.jsonl", "checkpoints/"], "demo: not a run directory of the demo"),
         (["config.yaml", "vision/", "evaluation/", "report.json"], "demo: not a run directory of the demo"),
-        (["tokenizer"], "demo: not a run directory of the demo"),
-        (["tokenizer/", "vision/", "thesis.txt"], "thesis.txt: not made by the demo, so --fresh does not remove it"),
-        (["tokenizer/", "report.json", ".git/"], r"\.git: not made by the demo"),
+        # The folder in which somebody follows docs/training.md.
+        (["recipe.yaml", "tokenizer/"], "demo: not a run directory of the demo"),
+        (
+            ["demo_recipe.yaml", "vision/", "thesis.txt"],
+            "thesis.txt: not made by the demo, so --fresh does not remove it",
+        ),
+        (["demo_recipe.yaml", "report.json", ".git/"], r"\.git: not made by the demo"),
     ],
 )
 def test_fresh_removes_nothing_that_is_not_the_demos(
@@ -112,10 +117,19 @@ def never(*_: object, **__: object) -> None:
     "names",
     [
         [],
-        ["tokenizer/"],
-        [".tokenizer.partial/"],
-        ["tokenizer/", "evaluation/", ".vision.partial/", "demo_timing.json"],
-        ["tokenizer/", "vision/", "checkpoints/", "config.yaml", "metrics.jsonl", "bad_records.log", ".report.md.x1"],
+        ["demo_recipe.yaml"],
+        [".demo_recipe.yaml.x1"],
+        ["demo_recipe.yaml", ".tokenizer.partial/", "evaluation/", "evaluation-partial/", "demo_timing.json"],
+        [
+            "demo_recipe.yaml",
+            "tokenizer/",
+            "vision/",
+            "checkpoints/",
+            "config.yaml",
+            "metrics.jsonl",
+            "bad_records.log",
+            ".report.md.x1",
+        ],
     ],
 )
 def test_fresh_removes_a_demo(out: Path, names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,8 +138,9 @@ def test_fresh_removes_a_demo(out: Path, names: list[str], monkeypatch: pytest.M
     fill(out.parent, "other.txt")
     run: list[Path] = []
 
-    def stages(folder: Path, config: DemoConfig) -> None:
-        assert not folder.exists()
+    def stages(folder: Path, name: str, config: DemoConfig) -> None:
+        # What was half-written before a demo knew itself stays until it is written over.
+        assert name == "default" and (names == [".demo_recipe.yaml.x1"] or names == [] or not folder.exists())
         run.append(folder)
         fill(folder, "tokenizer/")
         (folder / "report.json").write_text(json.dumps(REPORT))
@@ -148,16 +163,61 @@ def test_a_foreign_folder_is_not_written_into(out: Path, monkeypatch: pytest.Mon
     assert snapshot(out) == {"thesis.txt": b"thesis.txt"}
 
 
+def record(folder: Path, name: str) -> None:
+    """What the demo of a recipe writes first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "demo_recipe.yaml").write_bytes(dump_yaml(demo._recipe_record(name, load_recipe(name))))
+
+
 def test_a_finished_demo_is_printed_and_nothing_else(
     out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(demo, "_run_stages", never)
-    fill(out, "tokenizer/", "vision/", "report.md", "thesis.txt")
+    fill(out, "tokenizer/", "vision/", "report.md", "timing.json", "thesis.txt")
+    record(out, "default")
     (out / "report.json").write_text(json.dumps(REPORT))
     before = snapshot(out)
     run_demo(out)
     assert "1,234 parameters, 56 steps, fp32, seed 7" in capsys.readouterr().out
     assert snapshot(out) == before
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_demo_of_another_recipe_is_neither_printed_nor_gone_on_with(
+    out: Path, finished: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "_run_stages", never)
+    record(out, "short")
+    if finished:
+        (out / "report.json").write_text(json.dumps(REPORT))
+    before = snapshot(out)
+    with pytest.raises(UsageError, match=r"recipe 'short', not 'default'; go on with it \(--short\), choose another"):
+        run_demo(out)
+    # The same recipe, but changed since.
+    short = load_recipe("short")
+    monkeypatch.setattr(demo, "load_recipe", lambda name: replace(short, items=short.items + 1))
+    with pytest.raises(UsageError, match=r"the recipe 'short' has changed since this demo began; .* --fresh"):
+        run_demo(out, recipe="short")
+    (out / "demo_recipe.yaml").write_text("recipe: mine\n")
+    with pytest.raises(UsageError, match=r"demo_recipe\.yaml: names no recipe of the demo"):
+        run_demo(out)
+    assert capsys.readouterr().out == "" and snapshot(out).keys() == before.keys()
+
+
+def test_every_recipe_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    used: list[str] = []
+
+    def stages(folder: Path, name: str, config: DemoConfig) -> None:
+        assert config == load_recipe(name)
+        used.append(folder.as_posix())
+        record(folder, name)
+        (folder / "report.json").write_text(json.dumps(REPORT))
+
+    monkeypatch.setattr(demo, "_run_stages", stages)
+    for name in ("default", "short", "long", "short"):
+        run_demo(recipe=name)
+    assert used == ["runs/demo", "runs/demo-short", "runs/demo-long"]
 
 
 class Stages:
@@ -188,13 +248,13 @@ class Stages:
         assert len(corpora) == len(config.corpora) and Path(config.tokenizer).is_dir()
         out.mkdir()
         save_config(config, out / "config.yaml")
+        write_manifest(out)
 
     def train(self, recipe: TrainConfig, out: Path, resume: bool) -> None:
         assert resume
         self.recipe = recipe
 
-    def evaluate(self, out: Path, *_: object, limit: int | None, timing: dict[str, float], **__: object) -> None:
-        assert set(timing) == {"pretraining", "training"}
+    def evaluate(self, out: Path, *_: object, limit: int | None, **__: object) -> None:
         self.limit = limit
         (out / "report.json").write_text(json.dumps(REPORT))
 
@@ -208,7 +268,7 @@ def test_an_interrupted_demo_goes_on_where_it_was(stages: Stages, out: Path) -> 
     always = ["load_picturebook", "build_heldout"]
     stages.interrupt = "fit_baselines"
     with pytest.raises(Interrupted):
-        run_demo(out, short=True)
+        run_demo(out, recipe="short")
     assert stages.called == [*always, "tokenizer", "picturebook_tasks", "fit_baselines"]
 
     always += ["picturebook_tasks", "fit_baselines"]
@@ -216,40 +276,59 @@ def test_an_interrupted_demo_goes_on_where_it_was(stages: Stages, out: Path) -> 
     stages.interrupt = "pretrain_vision"
     stages.called.clear()
     with pytest.raises(Interrupted):
-        run_demo(out, short=True)
+        run_demo(out, recipe="short")
     assert stages.called == [*always, *["open_picture_corpus"] * corpora, "pretrain_vision"]
     assert not (out / "vision").exists()
 
     stages.interrupt = "train"
     stages.called.clear()
     with pytest.raises(Interrupted):
-        run_demo(out, short=True)
+        run_demo(out, recipe="short")
     assert stages.called[-2:] == ["pretrain_vision", "train"]
 
     stages.interrupt = ""
     stages.called.clear()
-    run_demo(out, short=True)
+    run_demo(out, recipe="short")
     assert stages.called == [*always, "train", "evaluate_run"]
     assert stages.limit == load_recipe("short").items
     model = stages.recipe.model
     assert model.vision is not None
     assert model.vision.pretrained == model.resampler.pretrained == str(out / "vision")
     assert stages.recipe.tokenizer == str(out / "tokenizer")
-    assert set(json.loads((out / "demo_timing.json").read_text())) == {"pretraining", "training", "evaluation"}
+    timing = json.loads((out / "timing.json").read_text())
+    assert list(timing) == ["data", "preparation", "pretraining", "training", "evaluation", "total"]
+    assert timing["total"] == pytest.approx(sum(timing.values()) - timing["total"], abs=0.06)
 
     stages.called.clear()
-    run_demo(out, short=True)
+    run_demo(out, recipe="short")
     assert stages.called == []
 
 
-def test_a_tower_of_another_recipe_is_not_taken(stages: Stages, out: Path) -> None:
+def test_a_damaged_tower_is_not_taken(stages: Stages, out: Path) -> None:
     stages.interrupt = "train"
     with pytest.raises(Interrupted):
-        run_demo(out, short=True)
+        run_demo(out, recipe="short")
     stages.interrupt = ""
     stages.called.clear()
-    with pytest.raises(UsageError, match="vision: was made with another recipe; choose another --out, or start anew"):
-        run_demo(out)
+    with (out / "vision" / "config.yaml").open("a") as file:
+        file.write("# changed\n")
+    with pytest.raises(StorageError, match=r"config\.yaml: damaged: .*; remove .*vision to have it pretrained again"):
+        run_demo(out, recipe="short")
     assert "train" not in stages.called
     run_demo(out, fresh=True)
     assert stages.called[-2:] == ["train", "evaluate_run"] and stages.limit is None
+
+
+def test_making_the_pictures_is_part_of_the_measured_pretraining(
+    stages: Stages, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(demo.time, "monotonic", lambda: now[0])
+
+    def draw(*_: object) -> None:
+        now[0] += 7.0
+
+    monkeypatch.setattr(demo, "open_picture_corpus", draw)
+    run_demo(out, recipe="short")
+    timing = json.loads((out / "timing.json").read_text())
+    assert timing["pretraining"] == timing["total"] == 7.0 * len(load_recipe("short").vision.corpora)

@@ -15,12 +15,24 @@ import pytest
 import torch
 
 from kosmos import modality
-from kosmos.config import DecoderConfig, ModelConfig, ResamplerConfig
+from kosmos.config import (
+    CorpusConfig,
+    DataConfig,
+    DecoderConfig,
+    ModelConfig,
+    OptimizerConfig,
+    ResamplerConfig,
+    SourceConfig,
+    TrainConfig,
+)
+from kosmos.data import readers
 from kosmos.document import Document
 from kosmos.model import encoders
 from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
+from kosmos.runs import resolve
 from kosmos.tokenizer import Tokenizer
+from kosmos.training.loop import train
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "modalities.md"
 NAMES = ["deep", "low", "high", "shrill"]
@@ -110,3 +122,45 @@ def test_it_is_saved_and_read_again(speech: Any, tokenizer: Tokenizer, config: M
     processor = Processor.load(tmp_path / "model")
     assert processor.tokenizer == tokenizer
     assert processor.config == config
+
+
+class Tones:
+    """A reader of the four tones with their names."""
+
+    def __init__(self, module: Any) -> None:
+        self._documents = [Document(module.tone(150 * 3**number), name) for number, name in enumerate(NAMES)]
+
+    def shards(self) -> list[str]:
+        return ["tones"]
+
+    def num_records(self, shard: str) -> int:
+        return len(self._documents)
+
+    def read(self, shard: str, record: int, epoch: int) -> Document:
+        return self._documents[record]
+
+
+def test_it_trains_in_the_training_loop(
+    speech: Any, tokenizer: Tokenizer, config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "_READERS", dict(readers._READERS))
+    readers.register_reader("tones", lambda path, seed: Tones(speech))
+    tokenizer.save(tmp_path)
+    recipe = TrainConfig(
+        model=config,
+        data=DataConfig({"sounds": SourceConfig(2, 2, 32, (CorpusConfig("tones", ""),), document_mask=True)}),
+        optimizer=OptimizerConfig(lr=3e-3, warmup_steps=1),
+        tokenizer=str(tmp_path),
+        steps=30,
+        precision="fp32",
+        threads=1,
+    )
+    records: list[dict[str, Any]] = []
+    before = torch.get_num_threads()
+    run = train(recipe, tmp_path / "run", quiet=True, on_step=records.append)
+    torch.set_num_threads(before)
+    assert all(record["sources"]["sounds"]["supervised_tokens"] > 0 for record in records)
+    assert records[-1]["loss"] < 0.5 * records[0]["loss"]
+    model = Kosmos.from_pretrained(resolve(run))
+    moved = Kosmos(config).encoders["speech"].state_dict().keys()
+    assert moved and moved == model.encoders["speech"].state_dict().keys()

@@ -85,13 +85,22 @@ hostile = st.lists(st.one_of(st.sampled_from(SPELLED), st.text(st.characters(), 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(hostile)
-def test_text_never_yields_a_special_id(family: Tokenizer, trained: Tokenizer, text: str) -> None:
+def test_text_never_yields_a_special_id(family: Tokenizer, text: str) -> None:
+    check_no_special_id(family, text)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(hostile)
+def test_nor_with_a_trained_tokenizer(trained: Tokenizer, text: str) -> None:
+    check_no_special_id(trained, text)
+
+
+def check_no_special_id(tokenizer: Tokenizer, text: str) -> None:
     newlines = text.replace("\r\n", "\n").replace("\r", "\n").count("\n")
-    for tokenizer in (family, trained):
-        ids = tokenizer.encode(text)
-        allowed = range(4, tokenizer.special_id("<mask>"))
-        assert [i for i in ids if i not in allowed and i != tokenizer.unk_id] == [tokenizer.line_id] * newlines
-        assert isinstance(tokenizer.decode(ids), str)
+    ids = tokenizer.encode(text)
+    allowed = range(4, tokenizer.special_id("<mask>"))
+    assert [i for i in ids if i not in allowed and i != tokenizer.unk_id] == [tokenizer.line_id] * newlines
+    assert isinstance(tokenizer.decode(ids), str)
 
 
 @pytest.mark.parametrize("spelled", SPELLED)
@@ -121,9 +130,14 @@ words = st.lists(
 
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.lists(words, max_size=4).map("\n".join))
-def test_round_trip(family: Tokenizer, trained: Tokenizer, text: str) -> None:
-    for tokenizer in (family, trained):
-        assert tokenizer.decode(tokenizer.encode(text)) == text
+def test_round_trip(family: Tokenizer, text: str) -> None:
+    assert family.decode(family.encode(text)) == text
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.lists(words, max_size=4).map("\n".join))
+def test_round_trip_of_a_trained_tokenizer(trained: Tokenizer, text: str) -> None:
+    assert trained.decode(trained.encode(text)) == text
 
 
 def test_decode_leaves_specials_out_or_names_them(family: Tokenizer) -> None:

@@ -22,7 +22,10 @@ def run(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 def test_the_report_is_written_and_printed_again(kosmos_here: Command, run: Path) -> None:
     finished = kosmos_here("evaluate", "run", "--tasks", "number", "--limit", "25", "--quiet", cwd=run.parent)
     assert (finished.returncode, finished.stderr) == (0, "")
-    report = json.loads((run / "report.json").read_text())
+    # A part never takes the place of the full report.
+    assert not (run / "report.json").exists()
+    part = run / "evaluation-partial"
+    report = json.loads((part / "report.json").read_text())
     (row,) = report["abilities"]
     assert (row["name"], row["n"]) == ("number", 25)
     assert row["interval"][0] <= row["score"] <= row["interval"][1]
@@ -30,18 +33,22 @@ def test_the_report_is_written_and_printed_again(kosmos_here: Command, run: Path
     assert report["run"]["parameters"]["total"] == sum(
         report["run"]["parameters"][p] for p in ("text", "vision", "resampler")
     )
-    assert (run / "report.md").read_text().startswith("# ")
+    assert (part / "report.md").read_text().startswith("# ")
 
-    again = kosmos_here("report", "run", cwd=run.parent)
+    again = kosmos_here("report", "run/evaluation-partial", cwd=run.parent)
     assert (again.returncode, again.stdout) == (0, finished.stdout)
-    as_json = kosmos_here("report", "run", "--json", cwd=run.parent)
+    as_json = kosmos_here("report", "run/evaluation-partial", "--json", cwd=run.parent)
     assert json.loads(as_json.stdout) == report
 
-    before = (run / "report.json").read_bytes()
+    before = (part / "report.json").read_bytes()
     assert (
         kosmos_here("evaluate", "run", "--tasks", "number", "--limit", "25", "--quiet", cwd=run.parent).returncode == 0
     )
-    assert (run / "report.json").read_bytes() == before
+    assert (part / "report.json").read_bytes() == before
+
+    words = ["evaluate", "run", "--tasks", "number", "--limit", "25", "--quiet"]
+    assert kosmos_here(*words, "--out", "mine", cwd=run.parent).returncode == 0
+    assert (run.parent / "mine" / "report.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -49,6 +56,7 @@ def test_the_report_is_written_and_printed_again(kosmos_here: Command, run: Path
     [
         (["nothing"], 2, "nothing: not a run directory"),
         (["run", "--tasks", "numbr"], 2, "no task 'numbr' (did you mean 'number'?)"),
+        (["run", "--tasks", "number", "--out", "run"], 2, "run: a run directory, whose report stays as it is"),
         (["run", "--limit", "0"], 2, "argument --limit: 0: must be at least 1"),
     ],
 )

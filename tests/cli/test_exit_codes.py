@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 
 import pytest
 
 from kosmos.cli.exit_codes import classify, report
 from kosmos.errors import ConfigError, DataError, ImageError, Interrupted, KosmosError, StorageError, UsageError
+from tests.cli.process import one_line
 
 
 @pytest.mark.parametrize(
@@ -50,3 +53,15 @@ def test_the_cause_decides() -> None:
 def test_several_problems_become_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert report(ConfigError("a: wrong\nb:  wrong too"), debug=False) == 2
     assert capsys.readouterr().err == "kosmos: error: a: wrong; b: wrong too\n"
+
+
+def test_sigterm_outside_the_loops_is_one_line_and_exit_code_4() -> None:
+    program = (
+        "import os, signal\n"
+        "from kosmos.cli import main\n"
+        "main._dispatch = lambda arguments: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "main.entry_point()\n"
+    )
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (finished.returncode, finished.stdout) == (4, "")
+    assert one_line(finished) == "interrupted"

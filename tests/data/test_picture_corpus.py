@@ -134,3 +134,27 @@ def test_scaling_does_not_bleed_the_colour_of_what_is_transparent() -> None:
     # Black on a ground: no place is brighter than the ground in any colour.
     ground = drawn[:, :, :1, :1]
     assert (drawn <= ground + 1e-5).all()
+
+
+class AllAsFloats(BatchAugmenter):
+    """Every picture converted ahead: what converting batch by batch must equal."""
+
+    def __init__(self, pictures: PictureCorpus, size: int) -> None:
+        super().__init__(pictures, size)
+        pixels = torch.from_numpy(pictures.images).permute(0, 3, 1, 2).float() / 255.0
+        self.pixels = torch.cat((pixels[:, :3] * pixels[:, 3:], pixels[:, 3:]), dim=1)
+
+    def _premultiplied(self, indices: Tensor) -> Tensor:
+        return self.pixels[indices]
+
+
+@pytest.mark.parametrize("count", [1, 7, 64])
+def test_pictures_are_kept_as_bytes_and_converted_to_the_same_bits(count: int) -> None:
+    pictures = corpus(np.random.default_rng(1).integers(0, 256, (40, SIZE, SIZE, 4), dtype=np.uint8))
+    indices = torch.randint(40, (count,), generator=torch.Generator().manual_seed(2))
+    one, other = (
+        kind(pictures, SIZE).draw(indices, torch.Generator().manual_seed(3)) for kind in (BatchAugmenter, AllAsFloats)
+    )
+    assert torch.equal(one, other)
+    held = [value for value in vars(BatchAugmenter(pictures, SIZE)).values() if isinstance(value, Tensor)]
+    assert sum(tensor.nbytes for tensor in held) == pictures.images.nbytes + 40

@@ -97,7 +97,7 @@ def test_when_all_are_damaged_it_says_so(run: Run) -> None:
     assert latest_checkpoint(run.folder / "other") is None
 
 
-@pytest.mark.parametrize("stage", ["save_file", "write_manifest", "_sync_tree"])
+@pytest.mark.parametrize("stage", ["save_file", "write_manifest", "sync_tree"])
 def test_a_refusing_disk_harms_nothing(run: Run, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
     kept = run.save(1)
 

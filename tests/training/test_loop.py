@@ -5,6 +5,7 @@ import io
 import json
 import os
 import resource
+import shutil
 import signal
 import tarfile
 from collections.abc import Callable
@@ -260,3 +261,37 @@ def test_frozen_parameters_stay_bit_equal(recipe: TrainConfig, tmp_path: Path) -
     old, new = dict(before.named_parameters()), dict(after.named_parameters())
     for name, trainable in trained.items():
         assert torch.equal(old[name], new[name]) != trainable, name
+
+
+def test_a_run_that_was_moved_or_is_named_otherwise_goes_on(
+    recipe: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = Path("runs") / "here"
+    (run / "parts").mkdir(parents=True)
+    shutil.copy(recipe.tokenizer, run / "parts" / "tokenizer.model")
+
+    def within(folder: Path, name: str = "parts/tokenizer.model") -> TrainConfig:
+        config: TrainConfig = change(recipe, tokenizer=str(folder / name), steps=4, checkpoint_every=2)
+        return config
+
+    def stop(record: dict[str, Any]) -> None:
+        if record["step"] == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted, match="step 2 of 4"):
+        train(within(run), run, resume=True, quiet=True, on_step=stop)
+    (tmp_path / "elsewhere").mkdir()
+    moved = tmp_path / "elsewhere" / "there"
+    run.rename(moved)
+    # The same name outside of the run, and another one inside, may hold anything.
+    for other in (within(tmp_path / "other"), within(moved, "other/tokenizer.model")):
+        with pytest.raises(UsageError, match=r"another recipe \(tokenizer\)"):
+            train(other, moved, resume=True, quiet=True)
+    steps: list[int] = []
+    train(within(moved), Path("elsewhere/../elsewhere/there"), resume=True, quiet=True, on_step=note(steps))
+    assert steps == [3, 4]
+
+
+def note(steps: list[int]) -> Any:
+    return lambda record: steps.append(record["step"])

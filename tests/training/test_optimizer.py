@@ -90,7 +90,7 @@ def test_what_does_not_fit_is_refused() -> None:
         optimizer.load_state_tensors({"9.weight.exp_avg": torch.zeros(1)})
     with pytest.raises(StorageError, match="does not fit"):
         optimizer.load_state_tensors({"0.weight.exp_avg": torch.zeros(1)})
-    with pytest.raises(ConfigError, match="warmup_steps 10 is more than steps 5"):
+    with pytest.raises(ConfigError, match="warmup_steps 10 is not below steps 5"):
         Optimizer(small(), OptimizerConfig(warmup_steps=10), 5)
     with pytest.raises(ConfigError, match="no trainable parameter"):
         Optimizer(small().requires_grad_(False), config, 5)
