@@ -6,7 +6,7 @@ Pictures come first, as in the paper. Prompts keep the paper's wording where it 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from kosmos.data.picturebook.worlds.pages import entry_text
 from kosmos.document import Document, Segment, Text
@@ -56,6 +56,18 @@ def _question(example: Example, answer: str | None) -> Document:
     return Document(*example.images, prompt, _answered(answer or example.fields["answer"]))
 
 
+def _question_training(example: Example) -> Document:
+    """The question, and what else can be asked of the picture: the answers then depend on the question."""
+    first = (example.fields["question"], example.fields["answer"])
+    return Document(*example.images, *_turns([first, *example.fields.get("more", ())]))
+
+
+def _turns(turns: Sequence[Sequence[str]]) -> Iterator[Segment]:
+    for number, (question, answer) in enumerate(turns):
+        yield _prompt(f"{' ' if number else ''}Question: {question} Answer:")
+        yield _answered(answer)
+
+
 def _dialogue(example: Example, answer: str | None) -> Document:
     (question, first), (follow_up, last) = example.fields["turns"]
     prompt = _prompt(f"Question: {question} Answer: {first} Question: {follow_up} Answer:")
@@ -63,10 +75,7 @@ def _dialogue(example: Example, answer: str | None) -> Document:
 
 
 def _dialogue_training(example: Example) -> Document:
-    segments: list[Segment] = [*example.images]
-    for number, (question, answer) in enumerate(example.fields["turns"]):
-        segments += [_prompt(f"{' ' if number else ''}Question: {question} Answer:"), _answered(answer)]
-    return Document(*segments)
+    return Document(*example.images, *_turns(example.fields["turns"]))
 
 
 def _binding(example: Example, answer: str | None) -> Document:
@@ -138,6 +147,7 @@ _FORMS: dict[str, Callable[[Example, str | None], Document]] = {
 }
 _TRAINING: dict[str, Callable[[Example], Document]] = {
     "caption": _caption_training,
+    "question": _question_training,
     "dialogue": _dialogue_training,
     "binding": _binding_training,
     "raven": _raven_training,

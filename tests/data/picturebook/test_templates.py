@@ -87,3 +87,15 @@ def test_pages_and_text_are_supervised_whole() -> None:
 def test_an_unknown_form_is_an_error() -> None:
     with pytest.raises(UsageError, match="no template for the form 'riddle'"):
         template(Example("x", {"form": "riddle"}))
+
+
+def test_training_asks_all_that_can_be_asked_of_one_picture() -> None:
+    fields = {"form": "question", "question": "a?", "answer": "one", "more": [("b?", "two")]}
+    made = training_document(Example("x", fields))
+    texts = [(segment.text, segment.supervised) for segment in made if isinstance(segment, Text)]
+    assert texts == [
+        ("Question: a? Answer:", False),
+        (" one", True),
+        (" Question: b? Answer:", False),
+        (" two", True),
+    ]

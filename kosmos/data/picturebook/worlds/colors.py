@@ -57,7 +57,8 @@ def sample(book: PictureBook | None, rng: np.random.Generator, split: str, size:
         place(canvas, drawing, rng, cell)
     thing = "background" if asks_background else names[0]
     answer = NAMES[colors[count]] if asks_background else NAMES[colors[0]]
-    fields = {"form": "question", "question": f"what color is the {thing}?", "answer": answer}
+    more = [(f"what color is the {name}?", NAMES[color]) for name, color in zip(names, colors) if name != thing]
+    fields = {"form": "question", "question": f"what color is the {thing}?", "answer": answer, "more": more}
     unseen = not asks_background and held_out_color(indices[0], colors[0])
     meta = {
         "kind": "background" if asks_background else "thing",

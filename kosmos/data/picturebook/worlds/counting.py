@@ -32,6 +32,7 @@ def sample(book: PictureBook, rng: np.random.Generator, split: str, size: int = 
         groups.append((other, others))
     canvas = background(rng, split, size)
     scatter(book, canvas, groups, rng, split)
-    fields = {"form": "question", "question": f"how many {noun.plural} are there?", "answer": NUMBERS[count]}
+    asked, *more = [(f"how many {thing.plural} are there?", NUMBERS[n]) for thing, n in groups]
+    fields = {"form": "question", "question": asked[0], "answer": asked[1], "more": more}
     meta = {"objects": [(thing.word, n) for thing, n in groups], "unseen_count": unseen}
     return Example("counting", fields, (Image(relight(canvas, rng, split)),), meta=meta)
