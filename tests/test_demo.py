@@ -323,7 +323,7 @@ def test_making_the_pictures_is_part_of_the_measured_pretraining(
     stages: Stages, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(demo.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("kosmos.demo.time.monotonic", lambda: now[0])
 
     def draw(*_: object) -> None:
         now[0] += 7.0

@@ -28,7 +28,7 @@ def reduced() -> DemoConfig:
     tiny = {"vision.steps": 2, "vision.warmup_steps": 1, "vision.batch_size": 16, "vision.corpora": corpora}
     training = {"train.steps": STEPS, "train.checkpoint_every": 3, "train.optimizer.warmup_steps": 1}
     config: DemoConfig = load_recipe("short")
-    return replace(config, items=ITEMS, **tiny, **training)  # type: ignore[no-any-return]
+    return replace(config, items=ITEMS, **tiny, **training)
 
 
 def test_interrupted_resumed_evaluated_and_printed_again(
