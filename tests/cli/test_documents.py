@@ -102,7 +102,7 @@ def test_the_steps_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     ]
     for arguments in shown:
         assert main(arguments) == 0, arguments
-    assert (tmp_path / "runs" / "first" / "report.md").is_file()
+    assert (tmp_path / "runs" / "first" / "evaluation-partial" / "report.md").is_file()
     tower, step = tmp_path / "tower", tmp_path / "runs" / "third" / "checkpoints" / "step-10"
     pretrained, learned = (load_file(folder / "model.safetensors") for folder in (tower, step / "weights"))
     # Only the last layer has learned on.
