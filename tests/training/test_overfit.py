@@ -21,7 +21,7 @@ from kosmos.training.optimizer import Optimizer
 from kosmos.training.step import TrainingModule, train_step
 
 SIZE = 16
-STEPS = 200
+STEPS = 300
 COLOURS = {
     "red": (220, 30, 30),
     "green": (30, 200, 40),
@@ -78,7 +78,7 @@ def trained(processor: Processor, redeal: bool) -> Kosmos:
     torch.manual_seed(0)
     model = Kosmos(processor.config, random_vision=True).train()
     module = TrainingModule(model)
-    optimizer = Optimizer(model, OptimizerConfig(lr=4e-3, warmup_steps=10), STEPS)
+    optimizer = Optimizer(model, OptimizerConfig(lr=2e-3, warmup_steps=10), STEPS)
     dealer = np.random.default_rng(0)
 
     def encode(shown: int, said: int) -> Sequence:
