@@ -31,7 +31,7 @@ def test_equal_requests_are_asked_once() -> None:
     assert sorted(level_of(document) for document in engine.asked) == sorted(LEVELS)
     engine = ScriptedEngine()
     run(shade_task(), engine, blank=True)
-    assert [level_of(document) for document in engine.asked] == [128]
+    assert [level_of(document) for document in engine.asked] == [255]
 
 
 def test_prompts_are_unsupervised() -> None:
