@@ -37,7 +37,7 @@ from kosmos.evaluation.run import EVALUATION_FOLDER, PARTIAL_FOLDER, evaluate_ru
 from kosmos.evaluation.suite import fit_baselines
 from kosmos.evaluation.tasks.picturebook import picturebook_credits, picturebook_tasks
 from kosmos.runs import CHECKPOINTS, CONFIG_FILE, METRICS_FILE
-from kosmos.storage import check_manifest, make_folder, sync, sync_tree, write_atomic
+from kosmos.storage import check_manifest, commit_folder, make_folder, write_atomic
 from kosmos.tokenizer import Tokenizer
 from kosmos.training.loop import BAD_RECORDS_FILE, train
 from kosmos.training.threads import set_threads
@@ -64,7 +64,7 @@ NOTES = (
 NEXT_STEPS = (
     ("kosmos generate RUN -i PICTURE.png 'An image of'", "name a picture of your own"),
     ("kosmos report RUN", "print this table again"),
-    ("kosmos demo --recipe long", "the same with about an hour of one core"),
+    ("kosmos demo --recipe long", "the same with about an hour of one core, by estimate"),
 )
 
 
@@ -204,12 +204,7 @@ def _train_tokenizer(folder: Path, book: Any, pieces: int) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     make_folder(temporary)
     Tokenizer.train(tokenizer_corpus(book), temporary / "tokenizer.model", vocab_size=pieces).save(temporary)
-    try:
-        sync_tree(temporary)
-        temporary.rename(folder)
-        sync(folder.parent)
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot write the folder: {error.strerror or error}") from error
+    commit_folder(temporary, folder)
 
 
 def _check_tower(folder: Path) -> None:

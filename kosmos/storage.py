@@ -54,6 +54,16 @@ def sync_tree(folder: str | Path) -> None:
         sync(path)
 
 
+def commit_folder(temporary: Path, final: Path) -> None:
+    """Give a finished folder its name, once all of it is on the disk. Raises StorageError when that cannot be done."""
+    try:
+        sync_tree(temporary)
+        temporary.rename(final)
+        sync(final.parent)
+    except OSError as error:
+        raise StorageError(f"{final}: cannot write the folder: {error.strerror or error}") from error
+
+
 def sync(path: str | Path) -> None:
     """Have one file, or the names in one folder, on the disk. Raises OSError."""
     handle = os.open(path, os.O_RDONLY)

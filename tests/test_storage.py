@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from kosmos.errors import StorageError
-from kosmos.storage import MANIFEST, check_manifest, file_sha256, make_folder, write_atomic, write_manifest
+from kosmos.storage import (
+    MANIFEST,
+    check_manifest,
+    commit_folder,
+    file_sha256,
+    make_folder,
+    write_atomic,
+    write_manifest,
+)
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -103,3 +111,14 @@ def test_missing_files_and_manifests(folder: Path) -> None:
     (folder / MANIFEST).unlink()
     with pytest.raises(StorageError, match="not known to be whole"):
         check_manifest(folder)
+
+
+def test_a_folder_is_committed_whole_or_the_error_names_it(tmp_path: Path) -> None:
+    (tmp_path / "part").mkdir()
+    (tmp_path / "part" / "a").write_text("x")
+    commit_folder(tmp_path / "part", tmp_path / "whole")
+    assert (tmp_path / "whole" / "a").read_text() == "x" and not (tmp_path / "part").exists()
+    (tmp_path / "part").mkdir()
+    with pytest.raises(StorageError, match="whole: cannot write the folder"):
+        commit_folder(tmp_path / "part", tmp_path / "whole")  # taken, and not empty
+    assert (tmp_path / "whole" / "a").read_text() == "x"

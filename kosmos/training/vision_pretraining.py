@@ -15,13 +15,13 @@ from kosmos.config import VisionPretrainingConfig
 from kosmos.config_checks import check_config
 from kosmos.config_files import save_config
 from kosmos.data.picture_corpus import PictureCorpus
-from kosmos.errors import ConfigError, Interrupted, StorageError, UsageError
+from kosmos.errors import ConfigError, Interrupted, UsageError
 from kosmos.model.conv_tower import ConvTower
 from kosmos.model.pretrained_part import RESAMPLER_FILE, TOWER_FILE
 from kosmos.model.resampler import build_resampler
 from kosmos.model.weights import save_tensors
 from kosmos.runs import CONFIG_FILE, METRICS_FILE
-from kosmos.storage import make_folder, sync, sync_tree, write_manifest
+from kosmos.storage import commit_folder, make_folder, write_manifest
 from kosmos.tokenizer import Tokenizer
 from kosmos.training.contrast import CaptionBag, Contrast
 from kosmos.training.interrupt import StopRequest
@@ -97,12 +97,7 @@ def pretrain_vision(
         save_tensors(dict(resampler.state_dict()), temporary / RESAMPLER_FILE)
         save_config(config, temporary / CONFIG_FILE)
         write_manifest(temporary)
-        try:
-            sync_tree(temporary)
-            temporary.rename(out)
-            sync(out.parent)
-        except OSError as error:
-            raise StorageError(f"{out}: cannot write the folder: {error.strerror or error}") from error
+        commit_folder(temporary, out)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
