@@ -105,8 +105,9 @@ class CorpusConfig:
     __pydantic_config__ = STRICT
 
     reader: str
-    path: str
+    path: str  # a file, a folder or a pattern; local, or any address that fsspec knows
     weight: float = 1.0
+    field: str = ""  # the column or key of the text or caption, where it is not the reader's usual one
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,8 @@ class SourceConfig:
     leading_start: bool = True
     # What the corpora's weights share out: tokens (Table 20, image slots count), or documents.
     weigh_by: Literal["tokens", "documents"] = "tokens"
+    # Rows without `leading_start`: whole lines and sentences (the paper's), or cut wherever the row is full.
+    packing: Literal["full_sentence", "stream"] = "full_sentence"
 
 
 @dataclass(frozen=True)
@@ -136,10 +139,11 @@ class DataConfig:
     __pydantic_config__ = STRICT
 
     sources: dict[str, SourceConfig] = field(default_factory=dict)
-    look_ahead: int = 16
+    look_ahead: int = 16  # documents that wait to fill a row well, for each row of a step
+    # Records are shuffled within windows of this many, and the shards before: disks like to read in order.
+    shuffle_window: int = 16_384
     max_bad_fraction: float = 0.01
-    # 0: batches are made between the steps; 1: by a process of their own, ahead of the steps.
-    workers: Literal[0, 1] = 0
+    workers: int = 0  # processes that make rows ahead of the steps; 0: they are made between the steps
 
 
 @dataclass(frozen=True)
