@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     machine.add_argument("--batch-size", type=positive, default=64, metavar="N", help="prompts at once (default: 64)")
 
 
-def prepare(parser: argparse.ArgumentParser, words: list[str]) -> list[str]:
+def keep_order(parser: argparse.ArgumentParser, words: list[str]) -> list[str]:
     """Turn every bare word after RUN into `--text=word`, so that texts keep their place among the pictures."""
     takes_value = {name for action in parser._actions if action.nargs != 0 for name in action.option_strings}
     prepared: list[str] = []

@@ -90,8 +90,8 @@ def _dispatch(arguments: list[str]) -> int:
     name, rest = arguments[0], arguments[1:]
     module = load_verb(name)
     parser = verb_parser(name)
-    if hasattr(module, "prepare"):  # a verb whose texts and pictures must keep the order given
-        rest = module.prepare(parser, rest)
+    if hasattr(module, "keep_order"):  # a verb whose texts and pictures must keep the order given
+        rest = module.keep_order(parser, rest)
     parsed = argparse.Namespace()
     if getattr(module, "TAKES_OVERRIDES", False):  # `--optimizer.lr 1e-4`: any key of the configuration
         parsed.overrides = parser.parse_known_args(rest, parsed)[1]

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from kosmos.cli.generate import prepare
+from kosmos.cli.generate import keep_order
 from kosmos.cli.main import VERBS, main, verb_parser
 from kosmos.data.picturebook.packages import PACKAGES, cache_directory
 from tests.cli.tiny_run import png
@@ -124,7 +124,7 @@ def test_every_example_of_the_help_parses(verb: str) -> None:
     assert examples
     for example in examples:
         words = shlex.split(example)
-        parsed, unknown = parser.parse_known_args(prepare(parser, words) if verb == "generate" else words)
+        parsed, unknown = parser.parse_known_args(keep_order(parser, words) if verb == "generate" else words)
         assert verb.startswith("train") or unknown == []
         assert parsed is not None
 

@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 
 from kosmos.api import generate, load
-from kosmos.cli.generate import prepare
+from kosmos.cli.generate import keep_order
 from kosmos.cli.main import main, verb_parser
 from kosmos.document import Document, Image
 from kosmos.inference.engine import Engine
@@ -54,14 +54,14 @@ def inside(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_parts_keep_their_order(words: list[str], parts: list[str | Path] | None) -> None:
     parser = verb_parser("generate")
-    prepared = prepare(parser, ["RUN", *words])
+    prepared = keep_order(parser, ["RUN", *words])
     assert parser.parse_args(prepared).parts == parts
     assert parser.parse_args(prepared).run == Path("RUN")
 
 
 def test_options_may_come_before_the_run() -> None:
     parser = verb_parser("generate")
-    parsed = parser.parse_args(prepare(parser, ["-i", "cat.png", "--seed", "3", "RUN", "text"]))
+    parsed = parser.parse_args(keep_order(parser, ["-i", "cat.png", "--seed", "3", "RUN", "text"]))
     assert (parsed.run, parsed.parts, parsed.seed) == (Path("RUN"), [Path("cat.png"), "text"], 3)
 
 

@@ -1,0 +1,47 @@
+"""Build training data, and look into it.
+
+examples:
+  kosmos data picturebook book
+  kosmos data picturebook book --records 500
+
+`kosmos data ACTION --help` explains an action.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from importlib.util import find_spec
+from types import ModuleType
+
+# Action -> what `kosmos data --help` says of it. The module of the same name in this folder has the rest:
+# its docstring (help and examples), add_arguments(parser) and run(args). It imports nothing heavy until it runs.
+ACTIONS = {
+    "picturebook": "write the demo's worlds as files",
+    "prepare": "rewrite files that cannot be read in any order, and index the others",
+    "inspect": "show what a reader sees in a file, pictures on a contact sheet",
+    "stats": "count a corpus, or the rows that a recipe makes of it",
+    "verify": "read every record and decode every picture",
+    "fetch": "fetch the pictures of URL tables into tars",
+    "pages": "turn web pages into interleaved documents",
+    "dedup": "remove near-duplicates",
+    "decontaminate": "remove documents that overlap evaluation data",
+}
+
+
+def action_modules() -> dict[str, ModuleType]:
+    """The modules of the actions, in the order of ACTIONS."""
+    names = {name: f"{__name__}.{name}" for name in ACTIONS}
+    return {name: importlib.import_module(module) for name, module in names.items() if find_spec(module)}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", title="actions")
+    for name, module in action_modules().items():
+        summary, _, rest = (module.__doc__ or "").partition("\n\n")
+        action = actions.add_parser(name, help=ACTIONS[name], description=summary, epilog=rest)
+        module.add_arguments(action)
+
+
+def run(args: argparse.Namespace) -> int:
+    return int(action_modules()[args.action].run(args))
