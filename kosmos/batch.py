@@ -31,6 +31,7 @@ class Batch:
     segment_ids int32 [B, T] or None: tokens see only earlier tokens of the same id, 0 is padding;
                 None means one causal sequence per row without padding that matters
     inputs      per modality
+    number      which micro-batch of its step it is, counted over all ranks
     """
 
     token_ids: Tensor
@@ -38,6 +39,7 @@ class Batch:
     segment_ids: Tensor | None = None
     inputs: dict[str, ModalityInputs] = field(default_factory=dict)
     source: str = ""
+    number: int = 0
 
     def to(self, device: torch.device | str) -> Batch:
         return replace(

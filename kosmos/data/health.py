@@ -1,8 +1,14 @@
-"""Health of a source: bad records are counted per reason, kept for the log, and stop the run above a rate."""
+"""Health of a source: bad records are counted per reason, kept for the log, and stop the run above a rate.
+
+A lane counts what it meets while it makes a row; the counts of all lanes are added up after each step, and there the
+rate is judged. So the verdict does not depend on which process made which lane.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from kosmos.data.readers import BadRecord
@@ -10,8 +16,9 @@ from kosmos.errors import DataError
 
 # A few bad records are no verdict on a corpus, whatever the rate.
 TOLERATED = 10
-# Nothing but bad records for this long means there is nothing to read, even where every rate is allowed.
-MOST_IN_A_ROW = 10_000
+# One lane with nothing but bad records for this long is not chance; the second, where every rate is allowed.
+MOST_IN_A_ROW = 200
+MOST_IN_A_ROW_IF_ALL_ALLOWED = 10_000
 
 
 class TooManyBadRecords(DataError):
@@ -26,55 +33,103 @@ class TooManyBadRecords(DataError):
         return TooManyBadRecords, (str(self), self.source, self.found)
 
 
-class Health:
-    """Counts of one source. `fresh` holds the bad records found since it was last emptied."""
+@dataclass
+class HealthCounts:
+    """What was met: records read, bad ones by reason, events (documents cut, pictures dropped), and the bad ones."""
+
+    read: int = 0
+    bad: Counter[str] = field(default_factory=Counter)
+    events: Counter[str] = field(default_factory=Counter)
+    found: list[BadRecord] = field(default_factory=list)
+
+    @classmethod
+    def sum(cls, parts: Iterable[HealthCounts]) -> HealthCounts:
+        total = cls()
+        for part in parts:
+            total.read += part.read
+            total.bad.update(part.bad)
+            total.events.update(part.events)
+            total.found += part.found
+        return total
+
+
+class LaneHealth:
+    """Counts of one lane since they were last taken."""
 
     def __init__(self, source: str, max_bad_fraction: float) -> None:
-        self.source = source
-        self.max_bad_fraction = max_bad_fraction
-        self.read = 0
-        self.bad: Counter[str] = Counter()
-        self.events: Counter[str] = Counter()
-        self.fresh: list[BadRecord] = []
-        self._in_a_row = 0
+        self._source = source
+        self._most_in_a_row = MOST_IN_A_ROW if max_bad_fraction < 1 else MOST_IN_A_ROW_IF_ALL_ALLOWED
+        self._counts = HealthCounts()
+        self.in_a_row = 0
 
     def good(self) -> None:
-        self.read += 1
-        self._in_a_row = 0
+        self._counts.read += 1
+        self.in_a_row = 0
 
     def note(self, event: str) -> None:
         """Count something that is allowed but worth seeing, such as a document cut between rows."""
-        self.events[event] += 1
+        self._counts.events[event] += 1
 
     def found_bad(self, record: BadRecord) -> None:
-        """Count one; raises TooManyBadRecords when there are too many."""
-        self.read += 1
-        self.bad[record.why] += 1
-        self.fresh.append(record)
-        self._in_a_row += 1
-        total = sum(self.bad.values())
-        too_many = total > TOLERATED and total > self.max_bad_fraction * self.read
-        if too_many or self._in_a_row > MOST_IN_A_ROW:
-            reasons = ", ".join(f"{why} {count}" for why, count in self.bad.most_common(3))
+        """Count one; raises TooManyBadRecords when there has been nothing else for too long."""
+        counts = self._counts
+        counts.read += 1
+        counts.bad[record.why] += 1
+        counts.found.append(record)
+        self.in_a_row += 1
+        if self.in_a_row >= self._most_in_a_row:
             raise TooManyBadRecords(
-                f"source '{self.source}': {total} of {self.read} records are bad ({reasons}), more than "
-                f"data.max_bad_fraction {self.max_bad_fraction:g} allows; the last: {record.where}: "
-                f"{record.detail or record.why}",
-                self.source,
-                tuple(self.fresh),
+                f"source '{self._source}': {self.in_a_row} records are bad one after another ({_reasons(counts.bad)}); "
+                f"the last: {record.where}: {record.detail or record.why}",
+                self._source,
+                tuple(counts.found),
+            )
+
+    def take(self) -> HealthCounts:
+        """The counts, which then begin anew."""
+        taken, self._counts = self._counts, HealthCounts()
+        return taken
+
+
+class SourceHealth:
+    """Counts of one source from the run's beginning."""
+
+    def __init__(self, source: str, max_bad_fraction: float) -> None:
+        self._source = source
+        self._max_bad_fraction = max_bad_fraction
+        self.total = HealthCounts()
+
+    def add(self, counts: HealthCounts) -> None:
+        """Add a step's counts; raises TooManyBadRecords when there are too many in all."""
+        total = self.total
+        total.read += counts.read
+        total.bad.update(counts.bad)
+        total.events.update(counts.events)
+        bad = total.bad.total()
+        if counts.found and bad > TOLERATED and bad > self._max_bad_fraction * total.read:
+            last = counts.found[-1]
+            raise TooManyBadRecords(
+                f"source '{self._source}': {bad} of {total.read} records are bad ({_reasons(total.bad)}), more than "
+                f"data.max_bad_fraction {self._max_bad_fraction:g} allows; the last: {last.where}: "
+                f"{last.detail or last.why}",
+                self._source,
+                tuple(counts.found),
             )
 
     def state(self) -> dict[str, Any]:
-        return {
-            "read": self.read,
-            "bad": dict(self.bad),
-            "events": dict(self.events),
-            "bad_in_a_row": self._in_a_row,
-        }
+        return {"read": self.total.read, "bad": dict(self.total.bad), "events": dict(self.total.events)}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.read = state["read"]
-        self.bad = Counter(state["bad"])
-        self.events = Counter(state["events"])
-        self._in_a_row = state["bad_in_a_row"]
-        self.fresh = []
+        self.total = HealthCounts(state["read"], Counter(state["bad"]), Counter(state["events"]))
+
+
+def add_states(states: list[dict[str, Any]]) -> dict[str, Any]:
+    """The sum of what several ranks have counted."""
+    total = HealthCounts.sum(
+        HealthCounts(state["read"], Counter(state["bad"]), Counter(state["events"])) for state in states
+    )
+    return {"read": total.read, "bad": dict(total.bad), "events": dict(total.events)}
+
+
+def _reasons(bad: Counter[str]) -> str:
+    return ", ".join(f"{why} {count}" for why, count in bad.most_common(3))

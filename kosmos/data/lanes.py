@@ -12,9 +12,9 @@ from typing import Any
 from kosmos.batch import Sequence
 from kosmos.config import SourceConfig
 from kosmos.data.corpora import Corpus
-from kosmos.data.health import Health
+from kosmos.data.health import LaneHealth
 from kosmos.data.mixture import Mixture
-from kosmos.data.packing import Breaks, Units, cut_document, fill_best, join, split_units, take, with_start
+from kosmos.data.packing import Breaks, Units, blocks, cut_document, fill_best, join, split_units, take, with_start
 from kosmos.data.permutation import seed_of
 from kosmos.data.readers import BadRecord
 from kosmos.errors import DataError
@@ -27,7 +27,8 @@ class LaneSettings:
     config: SourceConfig
     corpora: list[Corpus]
     breaks: Breaks
-    health: Health
+    source: str
+    max_bad_fraction: float
     start_id: int
     look_ahead: int
     seed: int
@@ -41,6 +42,7 @@ class Lane:
         self._number = number
         self._count = config.rows_per_step
         self._settings = settings
+        self.health = LaneHealth(settings.source, settings.max_bad_fraction)
         self._weigh_tokens = config.weigh_by == "tokens"
         weights = [entry.weight for entry in config.corpora]
         scale = config.row_length if self._weigh_tokens else 1
@@ -52,9 +54,11 @@ class Lane:
         raise NotImplementedError
 
     def state(self) -> dict[str, Any]:
-        return {"turns": list(self._turns), "spent": list(self._mixture.spent)}
+        bad = {"bad": self.health.in_a_row} if self.health.in_a_row else {}
+        return {"turns": list(self._turns), "spent": list(self._mixture.spent), **bad}
 
     def load_state(self, state: dict[str, Any]) -> None:
+        self.health.in_a_row = state.get("bad", 0)
         self._turns = list(state["turns"])
         self._mixture.spent = list(state["spent"])
 
@@ -75,21 +79,25 @@ class Lane:
             corpus = self._mixture.choose()
             turn = self._turns[corpus]
             self._turns[corpus] += 1
-            sequence = self._settings.corpora[corpus].fetch(self._position(turn), self._settings.health.note)
+            sequence = self._settings.corpora[corpus].fetch(self._position(turn), self.health.note)
             if not isinstance(sequence, BadRecord):
                 self._mixture.spend(corpus, len(sequence) if self._weigh_tokens else 1)
                 return corpus, turn, sequence
             if not self._weigh_tokens:
                 self._mixture.spend(corpus, 1)
-            self._settings.health.found_bad(sequence)
+            self.health.found_bad(sequence)
 
 
-class FullSentenceLane(Lane):
-    """Text rows: `<s>`, then whole lines of documents that follow each other, each closed by `</s>`."""
+class TextLane(Lane):
+    """Text rows: `<s>`, then documents that follow each other, each closed by `</s>`, with no mask between them.
+
+    A row takes whole lines and sentences, or with `packing: stream` as many tokens as it has room for.
+    """
 
     def __init__(self, number: int, settings: LaneSettings) -> None:
         super().__init__(number, settings)
         self._room = settings.config.row_length - 1
+        self._anywhere = settings.config.packing == "stream"
         self._current: tuple[int, int] | None = None
         self._document: Sequence | None = None
         self._units: Units | None = None
@@ -100,7 +108,7 @@ class FullSentenceLane(Lane):
         room = self._room
         while room > 0:
             if self._document is None:
-                self._open_next()
+                self._open()
             assert self._document is not None and self._units is not None
             length = self._take(room)
             if length == 0:
@@ -119,20 +127,33 @@ class FullSentenceLane(Lane):
         length = int(self._units.ends[index]) - self._offset
         if length <= room:
             return length
+        if self._anywhere:
+            return self._before_a_block(room)
         # Only what cannot fit any row is cut at a token, and then the row is filled.
         if bool(self._units.loose[index]) and length > self._room:
-            self._settings.health.note("sentence cut at a token")
+            self.health.note("sentence cut at a token")
             return room
         return 0
 
-    def _open_next(self) -> None:
+    def _before_a_block(self, room: int) -> int:
+        """`room` tokens, or fewer where the row's end would fall into the slots of an image."""
+        assert self._document is not None
+        end = self._offset + room
+        return next((start for start, stop in blocks(self._document) if start < end < stop), end) - self._offset
+
+    def _open(self) -> None:
+        """Have a document in hand: the one that the state names, or the next."""
+        if self._current is not None:
+            self._document = self._refetch(*self._current)
+            self._units = split_units(self._document, self._room, self._settings.breaks)
+            return
         while True:
             corpus, turn, sequence = self._next()
             units = split_units(sequence, self._room, self._settings.breaks)
             if units is None or len(sequence) == 0:
-                self._settings.health.found_bad(self._too_long(corpus, turn))
+                self.health.found_bad(self._too_long(corpus, turn))
                 continue
-            self._settings.health.good()
+            self.health.good()
             self._current, self._document, self._units, self._offset = (corpus, turn), sequence, units, 0
             return
 
@@ -149,20 +170,20 @@ class FullSentenceLane(Lane):
         self._current = self._document = self._units = None
         self._offset = 0
         if state["held"] is not None:
+            # Read when its row is made: a resume costs the same at any step.
             corpus, turn, self._offset = state["held"]
             self._current = (corpus, turn)
-            self._document = self._refetch(corpus, turn)
-            self._units = split_units(self._document, self._room, self._settings.breaks)
 
 
 @dataclass(frozen=True)
 class Pending:
-    """A document, or one part of a long one, that waits for a row."""
+    """A document, or one part of a long one, that waits for a row; after a resume it is not read yet."""
 
     corpus: int
     turn: int
     part: int
-    sequence: Sequence
+    length: int
+    sequence: Sequence | None
 
 
 class DocumentLane(Lane):
@@ -179,17 +200,17 @@ class DocumentLane(Lane):
     def next_row(self) -> Sequence:
         config = self._settings.config
         self._fill()
-        chosen = [self._pending.pop(0).sequence]
-        room = config.row_length - len(chosen[0])
+        chosen = [self._pending.pop(0)]
+        room = config.row_length - chosen[0].length
         while True:
             self._fill()
-            lengths = [len(item.sequence) for item in self._pending]
+            lengths = [item.length for item in self._pending]
             # Half is where the pending documents offer the most different sums.
             oldest_first = lengths[0] <= room and sum(lengths) <= 2 * room
             taken = [0] if oldest_first else fill_best(lengths, room)
             if not taken:
-                return join(chosen, separate=config.document_mask)
-            chosen += [self._pending[index].sequence for index in taken]
+                return join([self._sequence(item) for item in chosen], separate=config.document_mask)
+            chosen += [self._pending[index] for index in taken]
             room -= sum(lengths[index] for index in taken)
             for index in reversed(taken):
                 del self._pending[index]
@@ -201,12 +222,21 @@ class DocumentLane(Lane):
             if parts is None:
                 _, shard, record = self._settings.corpora[corpus].address(self._position(turn))
                 detail = f"{len(sequence)} tokens, rows have {self._settings.config.row_length}"
-                self._settings.health.found_bad(BadRecord(f"{shard} record {record}", "longer than a row", detail))
+                self.health.found_bad(BadRecord(f"{shard} record {record}", "longer than a row", detail))
                 continue
-            self._settings.health.good()
+            self.health.good()
             if len(parts) > 1:
-                self._settings.health.note("document cut between rows")
-            self._pending += [Pending(corpus, turn, number, part) for number, part in enumerate(parts)]
+                self.health.note("document cut between rows")
+            self._pending += [Pending(corpus, turn, number, len(part), part) for number, part in enumerate(parts)]
+
+    def _sequence(self, item: Pending) -> Sequence:
+        if item.sequence is not None:
+            return item.sequence
+        parts = self._parts(self._refetch(item.corpus, item.turn))
+        if parts is None or item.part >= len(parts) or len(parts[item.part]) != item.length:
+            name = self._settings.corpora[item.corpus].name
+            raise DataError(f"{name}: a record changed since the checkpoint was made")
+        return parts[item.part]
 
     def _parts(self, sequence: Sequence) -> list[Sequence] | None:
         """The document as it goes into rows; None when it cannot. A masked document means nothing in parts."""
@@ -216,14 +246,13 @@ class DocumentLane(Lane):
         return cut_document(sequence, config.row_length, self._settings.start_id, self._settings.breaks)
 
     def state(self) -> dict[str, Any]:
-        return super().state() | {"pending": [[item.corpus, item.turn, item.part] for item in self._pending]}
+        # Turns are written as how long ago, which keeps the state short.
+        pending = [[p.corpus, self._turns[p.corpus] - p.turn, p.part, p.length] for p in self._pending]
+        return super().state() | {"pending": pending}
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
-        self._pending = []
-        for corpus, turn, part in state["pending"]:
-            parts = self._parts(self._refetch(corpus, turn))
-            if parts is None or part >= len(parts):
-                name = self._settings.corpora[corpus].name
-                raise DataError(f"{name}: a record changed since the checkpoint was made")
-            self._pending.append(Pending(corpus, turn, part, parts[part]))
+        self._pending = [
+            Pending(corpus, self._turns[corpus] - ago, part, length, None)
+            for corpus, ago, part, length in state["pending"]
+        ]

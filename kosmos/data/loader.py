@@ -1,8 +1,8 @@
-"""The loader: the stream of steps made in line, or by one process of its own ahead of the training.
+"""The loader: the stream of steps, its rows made in line or by worker processes ahead of the training.
 
-The process sends each step with the state after it, so what it made ahead is simply made again after a resume. It
-is started by `spawn`, ignores Ctrl-C (the trainer decides when to stop), and ends when the trainer does, however
-that ends. When it dies, the next step raises at once.
+Each worker runs some of the lanes and sends, step by step, their rows with the lanes' states after them; what is made
+ahead is simply made again after a resume. Workers are started by `spawn`, ignore Ctrl-C (the trainer decides when to
+stop), and end when the trainer does, however that ends. When one dies, the next step raises at once.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import pickle
 import queue
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, NoReturn, Protocol
 
 import torch
 
-from kosmos.batch import Batch, ModalityInputs
 from kosmos.config import DataConfig
-from kosmos.data.stream import ProcessorLike, Step, StepStream, build_stream
+from kosmos.data.rows import ProcessorLike, RowMaker, Share, SourceRows
+from kosmos.data.stream import Stream, build_stream
 from kosmos.errors import DataError, KosmosError
 
 # Steps made ahead: one is being used, one waits; more only costs memory when both sides are steady.
@@ -30,77 +30,138 @@ STEPS_AHEAD = 3
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-StreamFactory = Callable[[], StepStream]
-
 
 def open_stream(
-    config: DataConfig, processor: ProcessorLike, seed: int, state: dict[str, Any] | None = None
-) -> StepStream:
-    """The stream of a mixture, from its beginning or from a saved state; `config.workers` says who makes it.
+    config: DataConfig,
+    processor: ProcessorLike,
+    seed: int,
+    state: dict[str, Any] | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Stream:
+    """The stream of a mixture, from its beginning or from a saved state; `config.workers` says who makes its rows.
 
-    Raises what `build_stream` raises; with a worker, at the first step.
+    Raises what `build_stream` raises; with workers, what concerns the files at the first step.
     """
-    factory = InLine(config, processor, seed, state)
-    return WorkerStream(factory) if config.workers else factory()
+    if config.workers == 0:
+        return build_stream(config, processor, seed, state, rank, world_size)
+
+    def open_rows(share: Share, sources: dict[str, Any] | None) -> Workers:
+        parts = [deal(share, number, config.workers) for number in range(config.workers)]
+        return Workers(
+            [Part(config, processor, seed, part, _states_of(sources, part)) for part in parts if any(part.values())]
+        )
+
+    return Stream(config, processor.tokenizer.pad_id, open_rows, state, rank, world_size)
 
 
-class InLine:
-    """Builds the stream where it is called; it can be sent to another process."""
-
-    def __init__(self, config: DataConfig, processor: ProcessorLike, seed: int, state: dict[str, Any] | None) -> None:
-        self._arguments = (config, processor, seed)
-        self._state = state
-
-    def __call__(self) -> StepStream:
-        stream = build_stream(*self._arguments)
-        if self._state is not None:
-            stream.load_state(self._state)
-        return stream
+def deal(share: Share, number: int, workers: int) -> Share:
+    """The lanes of worker `number`."""
+    return {name: lanes[number::workers] for name, lanes in share.items()}
 
 
-class WorkerStream:
-    """The steps of `factory()`, made by a process of its own."""
+def _states_of(sources: dict[str, Any] | None, share: Share) -> dict[str, Any] | None:
+    """Of a stream's state, what the lanes of `share` need."""
+    if sources is None:
+        return None
+    return {
+        name: state | {"lanes": {str(lane): state["lanes"][str(lane)] for lane in share[name]}}
+        for name, state in sources.items()
+    }
 
-    def __init__(self, factory: StreamFactory, steps_ahead: int = STEPS_AHEAD) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._steps, sender = context.Pipe(duplex=False)
-        self._process = context.Process(target=_work, args=(factory, sender, steps_ahead), daemon=True)
-        # Signals are for the trainer alone, from the first moment of the process on.
-        with _signals_blocked():
-            self._process.start()
-        sender.close()
 
-    def __iter__(self) -> WorkerStream:
+class MakesRows(Protocol):
+    """What a worker runs, once it is there: something to be sent to a process of its own."""
+
+    def __call__(self) -> Iterator[dict[str, SourceRows]]: ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """Opens some lanes where it is called."""
+
+    config: DataConfig
+    processor: ProcessorLike
+    seed: int
+    share: Share
+    sources: dict[str, Any] | None
+
+    def __call__(self) -> Iterator[dict[str, SourceRows]]:
+        maker = RowMaker(self.config, self.processor, self.seed, self.share)
+        if self.sources is not None:
+            maker.load_state(self.sources)
+        return maker
+
+
+class Workers:
+    """The rows of several parts, each made by a process of its own."""
+
+    def __init__(self, parts: list[Part] | list[MakesRows], steps_ahead: int = STEPS_AHEAD) -> None:
+        self._workers = [_Worker(part, steps_ahead) for part in parts]
+
+    def __iter__(self) -> Workers:
         return self
 
-    def __next__(self) -> Step:
-        # Whatever comes first: a step, or the end of the process.
-        wait([self._steps, self._process.sentinel])
+    def __next__(self) -> dict[str, SourceRows]:
+        made: dict[str, SourceRows] = {}
+        missing = list(self._workers)
         try:
-            answer = pickle.loads(self._steps.recv_bytes()) if self._steps.poll() else None
+            while missing:
+                # Whatever comes first: rows, or the end of any of the processes.
+                wait([w.pipe for w in missing] + [w.process.sentinel for w in self._workers])
+                for worker in [w for w in missing if w.pipe.poll()]:
+                    missing.remove(worker)
+                    for name, rows in worker.receive().items():
+                        made.setdefault(name, SourceRows()).add(rows)
+                for worker in self._workers:
+                    if not worker.process.is_alive() and not (worker in missing and worker.pipe.poll()):
+                        worker.died()
+        except BaseException:
+            self.close()
+            raise
+        return made
+
+    def close(self) -> None:
+        """End the processes; safe to call again."""
+        for worker in self._workers:
+            worker.close()
+
+    @property
+    def pids(self) -> list[int]:
+        return [worker.process.pid or 0 for worker in self._workers]
+
+
+class _Worker:
+    def __init__(self, part: Part | MakesRows, steps_ahead: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, sender = context.Pipe(duplex=False)
+        self.process = context.Process(target=_work, args=(part, sender, steps_ahead), daemon=True)
+        # Signals are for the trainer alone, from the first moment of the process on.
+        with _signals_blocked():
+            self.process.start()
+        sender.close()
+
+    def receive(self) -> dict[str, SourceRows]:
+        try:
+            answer = pickle.loads(self.pipe.recv_bytes())
         except (EOFError, OSError):
             answer = None
         if answer is None:
-            self._process.join(timeout=5)
-            code = self._process.exitcode
-            self.close()
-            raise DataError(f"the data process died (exit code {code}); resume, or set data.workers: 0 to see why")
+            self.died()
         if isinstance(answer, BaseException):
-            self.close()
             raise answer
-        return _unpack(answer)
+        return answer
+
+    def died(self) -> NoReturn:
+        self.process.join(timeout=5)
+        code = self.process.exitcode
+        raise DataError(f"a data process died (exit code {code}); resume, or set data.workers: 0 to see why")
 
     def close(self) -> None:
-        """End the process; safe to call again."""
-        self._steps.close()
-        if self._process.is_alive():
-            self._process.kill()  # it only reads, and ignores the gentler signals
-        self._process.join(timeout=5)
-
-    @property
-    def pid(self) -> int | None:
-        """The process's id."""
-        return self._process.pid
+        self.pipe.close()
+        if self.process.is_alive():
+            self.process.kill()  # it only reads, and ignores the gentler signals
+        self.process.join(timeout=5)
 
 
 @contextlib.contextmanager
@@ -116,7 +177,7 @@ def _signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(factory: StreamFactory, sender: Connection, steps_ahead: int) -> None:
+def _work(part: Part | MakesRows, sender: Connection, steps_ahead: int) -> None:
     """The process: makes steps while a thread sends them, at most `steps_ahead` of them waiting."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
@@ -134,9 +195,9 @@ def _work(factory: StreamFactory, sender: Connection, steps_ahead: int) -> None:
     thread = threading.Thread(target=send, daemon=True)
     thread.start()
     try:
-        stream = factory()
+        rows = part()
         while not gone.is_set():
-            _put(ready, pickle.dumps(_pack(next(stream)), protocol=5), gone)
+            _put(ready, pickle.dumps(next(rows), protocol=5), gone)
     except BaseException as error:
         _put(ready, pickle.dumps(_portable(error)), gone)
     _put(ready, b"", gone)
@@ -155,24 +216,3 @@ def _portable(error: BaseException) -> BaseException:
     if isinstance(error, KosmosError):
         return error
     return RuntimeError(f"the data process failed: {type(error).__name__}: {error}")
-
-
-def _pack(step: Step) -> Step:
-    """Tensors as arrays: they are copied through the pipe, not shared through files that a kill leaves behind."""
-    return replace(step, batches=[_convert(batch, lambda tensor: tensor.numpy()) for batch in step.batches])
-
-
-def _unpack(step: Step) -> Step:
-    return replace(step, batches=[_convert(batch, torch.from_numpy) for batch in step.batches])
-
-
-def _convert(batch: Batch, change: Callable[[Any], Any]) -> Batch:
-    return replace(
-        batch,
-        token_ids=change(batch.token_ids),
-        supervised=change(batch.supervised),
-        segment_ids=None if batch.segment_ids is None else change(batch.segment_ids),
-        inputs={
-            name: ModalityInputs(change(inputs.features), change(inputs.slots)) for name, inputs in batch.inputs.items()
-        },
-    )

@@ -1,24 +1,21 @@
 """The stream of training steps: exact rows of every source, in micro-batches, with a state to go on from.
 
-The rows of a step do not depend on how they are divided into micro-batches or on who makes them. The state is small
-and JSON-able, and belongs to the step it came with: a step made ahead of time leaves no trace in an earlier state.
+A step's rows are fixed by the configuration and the seed alone: not by how many ranks share the micro-batches, by how
+many workers make the rows, or by where a run was interrupted. The state is small and JSON-able, says nothing of ranks
+or workers, and belongs to the step it came with: a step made ahead of time leaves no trace in an earlier state.
 """
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from kosmos.batch import Batch, Sequence, collate
-from kosmos.config import DataConfig, SourceConfig
-from kosmos.data.corpora import Encoder, open_corpora
-from kosmos.data.health import Health
-from kosmos.data.lanes import DocumentLane, FullSentenceLane, Lane, LaneSettings
-from kosmos.data.packing import Breaks, Vocabulary
-from kosmos.data.permutation import seed_of
+from kosmos.config import DataConfig
+from kosmos.data.health import HealthCounts, SourceHealth, add_states
 from kosmos.data.readers import BadRecord
+from kosmos.data.rows import ProcessorLike, RowMaker, Share, SourceRows, check_sources
 from kosmos.errors import ConfigError, DataError
 
 
@@ -26,7 +23,8 @@ from kosmos.errors import ConfigError, DataError
 class SourceCounts:
     """What one source put into a step. `tokens` counts image slots and `<s>` too; `padding` are the unused slots.
 
-    `bad_records` by reason and `events` (documents cut, pictures dropped) count from the run's beginning.
+    `records` read, `bad_records` by reason and `events` (documents cut, pictures dropped) count from the run's
+    beginning.
     """
 
     rows: int = 0
@@ -34,6 +32,7 @@ class SourceCounts:
     supervised_tokens: int = 0
     images: int = 0
     padding: int = 0
+    records: int = 0
     bad_records: dict[str, int] = field(default_factory=dict)
     events: dict[str, int] = field(default_factory=dict)
 
@@ -55,144 +54,160 @@ class StepStream(Iterator[Step], Protocol):
     def close(self) -> None: ...
 
 
-class TokenIds(Vocabulary, Protocol):
-    """The tokenizer's ids that the rows need."""
+class RowSource(Protocol):
+    """What makes the rows: a RowMaker in line, or workers."""
 
-    bos_id: int
-    eos_id: int
-    pad_id: int
-
-    @property
-    def line_id(self) -> int: ...
+    def __next__(self) -> dict[str, SourceRows]: ...
 
 
-class ProcessorLike(Encoder, Protocol):
-    """`kosmos.processor.Processor`, as far as the stream uses it."""
+def micro_batches(config: DataConfig) -> list[tuple[str, range]]:
+    """The micro-batches of a step in order: (source, rows). Their number is the same on any number of ranks."""
+    return [
+        (name, range(first, min(first + source.micro_batch_rows, source.rows_per_step)))
+        for name, source in config.sources.items()
+        for first in range(0, source.rows_per_step, source.micro_batch_rows)
+    ]
 
-    @property
-    def tokenizer(self) -> Any: ...
 
-
-class Source:
-    """The lanes of one source and their health."""
-
-    def __init__(
-        self, name: str, config: SourceConfig, data: DataConfig, processor: ProcessorLike, breaks: Breaks, seed: int
-    ) -> None:
-        _check(name, config)
-        self.name = name
-        self.config = config
-        self._pad_id = processor.tokenizer.pad_id
-        self.health = Health(name, data.max_bad_fraction)
-        self.corpora = open_corpora(name, config, processor, seed)
-        settings = LaneSettings(
-            config=config,
-            corpora=self.corpora,
-            breaks=breaks,
-            health=self.health,
-            start_id=processor.tokenizer.bos_id,
-            look_ahead=data.look_ahead,
-            seed=seed_of(seed, zlib.crc32(name.encode())),
-        )
-        kind = DocumentLane if config.leading_start else FullSentenceLane
-        self.lanes: list[Lane] = [kind(number, settings) for number in range(config.rows_per_step)]
-
-    def step(self) -> tuple[list[Batch], SourceCounts]:
-        """The batches of one step, and what is in them."""
-        config = self.config
-        rows = [lane.next_row() for lane in self.lanes]
-        batches = []
-        for first in range(0, len(rows), config.micro_batch_rows):
-            batch = collate(rows[first : first + config.micro_batch_rows], self._pad_id, length=config.row_length)
-            batch.source = self.name
-            batches.append(batch)
-        return batches, self._count(rows)
-
-    def _count(self, rows: list[Sequence]) -> SourceCounts:
-        tokens = sum(len(row) for row in rows)
-        return SourceCounts(
-            rows=len(rows),
-            tokens=tokens,
-            supervised_tokens=sum(int(row.supervised[1:].sum()) for row in rows),
-            images=sum(item.modality == "image" for row in rows for item in row.inputs),
-            padding=len(rows) * self.config.row_length - tokens,
-            bad_records=dict(self.health.bad),
-            events=dict(self.health.events),
-        )
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "lanes": [lane.state() for lane in self.lanes],
-            "health": self.health.state(),
-            "records": [corpus.num_records for corpus in self.corpora],
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        for corpus, records in zip(self.corpora, state["records"], strict=True):
-            if corpus.num_records != records:
-                raise DataError(
-                    f"{corpus.name}: {corpus.num_records} records, but {records} when the checkpoint was made; "
-                    "restore the files, or start a new run"
-                )
-        self.health.load_state(state["health"])
-        for lane, lane_state in zip(self.lanes, state["lanes"], strict=True):
-            lane.load_state(lane_state)
+def lanes_of_rank(config: DataConfig, rank: int, world_size: int) -> Share:
+    """The lanes whose rows a rank trains on: those of the micro-batches rank, rank + world_size, ..."""
+    lanes: dict[str, list[int]] = {name: [] for name in config.sources}
+    for name, rows in micro_batches(config)[rank::world_size]:
+        lanes[name] += rows
+    return {name: tuple(numbers) for name, numbers in lanes.items()}
 
 
 class Stream:
-    """The steps of all sources, made in line."""
+    """The steps of one rank. `open_rows(share)` gives what makes its rows; `state` is where to go on from."""
 
-    def __init__(self, config: DataConfig, processor: ProcessorLike, seed: int) -> None:
-        if not config.sources:
-            raise ConfigError("data.sources is empty: name at least one source")
-        tokenizer = processor.tokenizer
-        breaks = Breaks(tokenizer, tokenizer.line_id, tokenizer.eos_id)
-        self._sources = [
-            Source(name, source, config, processor, breaks, seed) for name, source in config.sources.items()
-        ]
+    def __init__(
+        self,
+        config: DataConfig,
+        pad_id: int,
+        open_rows: Callable[[Share, dict[str, Any] | None], RowSource],
+        state: dict[str, Any] | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        check_sources(config)
+        if not 0 <= rank < world_size:
+            raise ConfigError(f"rank {rank} is outside of a world of {world_size}")
+        self._config = config
+        self._pad_id = pad_id
+        self._numbered = list(enumerate(micro_batches(config)))[rank::world_size]
+        self._health = {name: SourceHealth(name, config.max_bad_fraction) for name in config.sources}
         self._number = 0
+        if state is not None:
+            self._load(state, first_rank=rank == 0)
+        share = lanes_of_rank(config, rank, world_size)
+        self._rows = open_rows(share, state["sources"] if state is not None else None)
 
     def __iter__(self) -> Stream:
         return self
 
     def __next__(self) -> Step:
-        batches: list[Batch] = []
-        counts: dict[str, SourceCounts] = {}
-        bad: list[tuple[str, BadRecord]] = []
-        for source in self._sources:
-            made, counts[source.name] = source.step()
-            batches += made
-            bad += [(source.name, record) for record in source.health.fresh]
-            source.health.fresh = []
+        made = next(self._rows)
         self._number += 1
-        return Step(self._number, batches, counts, self.state(), bad)
+        met = {
+            name: HealthCounts.sum(source.health[lane] for lane in sorted(source.health))
+            for name, source in made.items()
+        }
+        for name, counts in met.items():
+            self._health[name].add(counts)
+        return Step(
+            self._number,
+            self._collate(made),
+            {name: self._count(name, source) for name, source in made.items()},
+            self._state(made),
+            [(name, record) for name, counts in met.items() for record in counts.found],
+        )
 
-    def state(self) -> dict[str, Any]:
-        """Where the stream stands: a JSON-able object that `load_state` goes on from exactly."""
-        return {"step": self._number, "sources": {source.name: source.state() for source in self._sources}}
+    def _collate(self, made: dict[str, SourceRows]) -> list[Batch]:
+        batches = []
+        for number, (name, lanes) in self._numbered:
+            rows = [made[name].rows[lane] for lane in lanes]
+            batch = collate(rows, self._pad_id, length=self._config.sources[name].row_length)
+            batch.source, batch.number = name, number
+            batches.append(batch)
+        return batches
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on after the step the state belongs to. Raises DataError when the data or the layout is another."""
-        if list(state["sources"]) != [source.name for source in self._sources]:
+    def _count(self, name: str, source: SourceRows) -> SourceCounts:
+        rows: list[Sequence] = list(source.rows.values())
+        tokens = sum(len(row) for row in rows)
+        total = self._health[name].total
+        return SourceCounts(
+            rows=len(rows),
+            tokens=tokens,
+            supervised_tokens=sum(int(row.supervised[1:].sum()) for row in rows),
+            images=sum(item.modality == "image" for row in rows for item in row.inputs),
+            padding=len(rows) * self._config.sources[name].row_length - tokens,
+            records=total.read,
+            bad_records=dict(total.bad),
+            events=dict(total.events),
+        )
+
+    def _state(self, made: dict[str, SourceRows]) -> dict[str, Any]:
+        sources = {
+            name: {
+                "records": source.records,
+                "health": self._health[name].state(),
+                "lanes": {str(lane): state for lane, state in sorted(source.states.items())},
+            }
+            for name, source in made.items()
+        }
+        return {"step": self._number, "sources": sources}
+
+    def _load(self, state: dict[str, Any], first_rank: bool) -> None:
+        if list(state["sources"]) != list(self._config.sources):
             raise DataError(f"the checkpoint's sources are {', '.join(state['sources'])}, not those of this run")
+        for name, source in self._config.sources.items():
+            found = len(state["sources"][name]["lanes"])
+            if found != source.rows_per_step:
+                raise DataError(f"source '{name}': the checkpoint has {found} lanes, this run {source.rows_per_step}")
+            # What was counted before is one rank's to carry, so that the sum over the ranks stays true.
+            if first_rank:
+                self._health[name].load_state(state["sources"][name]["health"])
         self._number = state["step"]
-        for source in self._sources:
-            source.load_state(state["sources"][source.name])
 
     def close(self) -> None:
-        """Nothing runs behind an in-line stream."""
+        """End what makes the rows; safe to call again."""
+        close = getattr(self._rows, "close", None)
+        if close is not None:
+            close()
 
 
-def build_stream(config: DataConfig, processor: ProcessorLike, seed: int) -> Stream:
-    """The in-line stream of a mixture. Raises ConfigError for a layout that cannot work, DataError for its files."""
-    return Stream(config, processor, seed)
+def merge_states(states: list[dict[str, Any]]) -> dict[str, Any]:
+    """The state of a step from the states of all ranks: what any number of ranks can go on from."""
+    first = states[0]
+    merged = {}
+    for name in first["sources"]:
+        parts = [state["sources"][name] for state in states]
+        lanes = {int(lane): state for part in parts for lane, state in part["lanes"].items()}
+        merged[name] = {
+            "records": parts[0]["records"],
+            "health": add_states([part["health"] for part in parts]),
+            "lanes": {str(lane): lanes[lane] for lane in sorted(lanes)},
+        }
+    return {"step": first["step"], "sources": merged}
 
 
-def _check(name: str, config: SourceConfig) -> None:
-    for key in ("rows_per_step", "micro_batch_rows"):
-        if getattr(config, key) < 1:
-            raise ConfigError(f"data.sources.{name}.{key} must be at least 1, not {getattr(config, key)}")
-    if config.row_length < 2:
-        raise ConfigError(f"data.sources.{name}.row_length must be at least 2, not {config.row_length}")
-    if config.document_mask and not config.leading_start:
-        raise ConfigError(f"data.sources.{name}: document_mask needs leading_start: true")
+def build_stream(
+    config: DataConfig,
+    processor: ProcessorLike,
+    seed: int,
+    state: dict[str, Any] | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Stream:
+    """The in-line stream of a mixture, from its beginning or from a step's state.
+
+    Raises ConfigError for a layout that cannot work, DataError for its files or for a state of other data.
+    """
+
+    def open_rows(share: Share, sources: dict[str, Any] | None) -> RowMaker:
+        maker = RowMaker(config, processor, seed, share)
+        if sources is not None:
+            maker.load_state(sources)
+        return maker
+
+    return Stream(config, processor.tokenizer.pad_id, open_rows, state, rank, world_size)

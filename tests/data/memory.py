@@ -20,9 +20,9 @@ READS: Counter[tuple[str, int, int]] = Counter()
 class MemoryReader:
     """Documents of CORPORA[path] in shards of 3; what is read is counted in READS."""
 
-    def __init__(self, path: str, seed: int) -> None:
-        self._path = path
-        self._documents = CORPORA[path]
+    def __init__(self, entry: CorpusConfig, seed: int) -> None:
+        self._path = entry.path
+        self._documents = CORPORA[entry.path]
 
     def shards(self) -> list[str]:
         return [str(first) for first in range(0, len(self._documents), 3)]
@@ -55,13 +55,17 @@ def stream(
     seed: int = 1,
     look_ahead: int = 4,
     max_bad: float = 1.0,
+    state: dict[str, Any] | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+    window: int = 1 << 14,
     **named: SourceConfig,
 ) -> Stream:
     """A stream of the sources in `layout` and of those named."""
     READS.clear()
     sources = {**(layout or {}), **named}
-    config = DataConfig(sources=sources, look_ahead=look_ahead, max_bad_fraction=max_bad)
-    return build_stream(config, WordProcessor(), seed)
+    config = DataConfig(sources=sources, look_ahead=look_ahead, max_bad_fraction=max_bad, shuffle_window=window)
+    return build_stream(config, WordProcessor(), seed, state, rank, world_size)
 
 
 def rows(step: Step, name: str) -> list[list[int]]:

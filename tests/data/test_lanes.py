@@ -153,14 +153,35 @@ def test_bad_records_are_skipped_counted_and_named_and_change_nothing_else() -> 
 def test_too_many_bad_records_stop_the_run() -> None:
     documents = [BadRecord(f"r{n}", "bad json") if n % 2 else Document("w1") for n in range(100)]
     made = stream(max_bad=0.1, s=source(corpus("d", documents), length=200, rows=1))
-    with pytest.raises(DataError, match=r"source 's': 11 of \d+ records are bad \(bad json 11\), .*0\.1 allows"):
+    with pytest.raises(DataError, match=r"source 's': (\d+) of \d+ records are bad \(bad json \1\), .*0\.1 allows"):
         next(made)
 
 
 def test_nothing_but_bad_records_stops_whatever_the_rate() -> None:
     made = stream(max_bad=1.0, s=source(corpus("d", [BadRecord("r", "bad json")]), length=20, rows=1))
-    with pytest.raises(DataError, match="records are bad"):
+    with pytest.raises(DataError, match="10000 records are bad one after another"):
         next(made)
+    made = stream(max_bad=0.9, s=source(corpus("d", [BadRecord("r", "bad json")]), length=20, rows=1))
+    with pytest.raises(DataError, match="200 records are bad one after another"):
+        next(made)
+
+
+def test_stream_packing_has_no_padding_and_cuts_no_image() -> None:
+    page = Document(Text("w1 w2 . w3 /"), Image(b"a"), Text("w4 w5"))
+    entry = corpus("i", [page, Document("w6 w7 w8 / w9")])
+    made = stream(s=source(entry, rows=1, length=16, leading_start=False, packing="stream"))
+    whole = stream(s=source(entry, rows=1, length=400, leading_start=False))
+    joined: list[int] = []
+    for step in islice(made, 20):
+        (row,) = rows(step, "s")
+        assert row[0] == START and len(row) <= 16
+        # Only a picture's slots that would pass the end leave room.
+        assert len(row) == 16 or row[-1] == LINE
+        assert row.count(IMAGE) == row.count(IMAGE_END) and row.count(SLOT) == 3 * row.count(IMAGE)
+        joined += row[1:]
+    assert joined == rows(next(whole), "s")[0][1 : len(joined) + 1]
+    text = stream(s=source(corpus("t", [Document("w6 w7 w8 / w9")]), length=7, leading_start=False, packing="stream"))
+    assert all(step.counts["s"].padding == 0 for step in islice(text, 20))
 
 
 def test_broken_pictures_are_dropped_from_their_document() -> None:

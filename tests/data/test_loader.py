@@ -1,81 +1,113 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
 from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kosmos.batch import Batch
+from kosmos.config import CorpusConfig, DataConfig, SourceConfig
 from kosmos.data.health import TooManyBadRecords
-from kosmos.data.loader import WorkerStream
-from kosmos.data.readers import BadRecord
-from kosmos.data.stream import Step, StepStream
-from kosmos.document import Document, Image, Text
+from kosmos.data.loader import Workers, open_stream
+from kosmos.data.rows import SourceRows
+from kosmos.data.stream import Stream
 from kosmos.errors import DataError
-from tests.data.memory import contents, corpus, source, stream
+from tests.data.memory import contents
+from tests.data.words import WordProcessor
 
 
-class Pictures:
-    """Makes the same stream of pairs here or in another process."""
+@pytest.fixture
+def layout(tmp_path: Path) -> dict[str, SourceConfig]:
+    """Text of 60 records, and instructions of 40 of which some are bad, in files."""
+    text = [{"text": " ".join(f"w{n}" for n in range(k % 9 + 1))} for k in range(60)]
+    asked = [{"instruction": f"w{k}", "output": "w1"} if k % 11 else {"instruction": "w1"} for k in range(1, 41)]
+    for name, lines in (("text", text), ("asked", asked)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    made = {"text": CorpusConfig("jsonl", str(tmp_path / "text.jsonl"))}
+    asks = CorpusConfig("instructions", str(tmp_path / "asked.jsonl"))
+    return {
+        "text": SourceConfig(5, 2, 16, (made["text"],), leading_start=False),
+        "asked": SourceConfig(3, 3, 20, (asks,), document_mask=True),
+    }
 
-    def __init__(self, bad: bool = False) -> None:
-        self.bad = bad
 
-    def __call__(self) -> StepStream:
-        pairs: list[Document | BadRecord] = [Document(Image(bytes([n])), Text(f"w{n}")) for n in range(7)]
-        if self.bad:
-            pairs = [BadRecord("record 0", "bad json")]
-        return stream(p=source(corpus("p", pairs), length=20, document_mask=True), max_bad=0.5)
+def opened(layout: dict[str, SourceConfig], workers: int, max_bad: float = 0.5, **where: Any) -> Stream:
+    config = DataConfig(sources=layout, workers=workers, max_bad_fraction=max_bad, shuffle_window=16)
+    return open_stream(config, WordProcessor(), 1, **where)
+
+
+def test_workers_make_the_same_steps_and_a_resume_may_have_others(layout: dict[str, SourceConfig]) -> None:
+    expected = list(islice(opened(layout, 0), 9))
+    state = None
+    for workers, steps in ((2, slice(0, 4)), (1, slice(4, 6)), (3, slice(6, 9))):
+        stream = opened(layout, workers, state=state)
+        try:
+            for step, wanted in zip(stream, expected[steps], strict=False):
+                assert contents(step) == contents(wanted)
+                assert (step.number, step.state, step.counts, step.bad) == (
+                    wanted.number, wanted.state, wanted.counts, wanted.bad
+                )  # fmt: skip
+                state = step.state
+        finally:
+            stream.close()
+    named = [record.why for step in expected for _, record in step.bad]
+    assert expected[8].counts["asked"].bad_records == {"no instruction or output field": len(named)}
+    assert len(named) > 3 and len(named) / expected[8].counts["asked"].records == pytest.approx(3 / 40, abs=0.02)
+
+
+def test_workers_of_a_rank_make_only_its_rows(layout: dict[str, SourceConfig]) -> None:
+    whole = next(opened(layout, 0))
+    stream = opened(layout, 2, rank=1, world_size=3)
+    try:
+        step = next(stream)
+    finally:
+        stream.close()
+    assert [batch.number for batch in step.batches] == [1]
+    assert contents(step) == contents(whole)[1:2]
+    assert step.counts["text"].rows == 2 and step.counts["asked"].rows == 0
+
+
+def test_a_workers_death_is_an_error_at_once_and_ctrl_c_is_not(layout: dict[str, SourceConfig]) -> None:
+    stream = opened(layout, 2)
+    workers = stream._rows
+    assert isinstance(workers, Workers) and len(workers.pids) == 2
+    try:
+        next(stream)
+        os.kill(workers.pids[1], signal.SIGINT)  # Ctrl-C reaches the whole group; the workers leave it to the trainer
+        assert next(stream).number == 2
+        os.kill(workers.pids[1], signal.SIGKILL)
+        begin = time.monotonic()
+        with pytest.raises(DataError, match=r"a data process died \(exit code -9\)"):
+            for _ in range(10_000):  # what already stood in the pipe may still come, however much that was
+                next(stream)
+        assert time.monotonic() - begin < 5
+    finally:
+        stream.close()
 
 
 class Failing:
-    """A stream that fails in a way nobody foresaw."""
+    """Rows that fail in a way nobody foresaw."""
 
-    def __call__(self) -> StepStream:
+    def __call__(self) -> Failing:
         return self
 
     def __iter__(self) -> Failing:
         return self
 
-    def __next__(self) -> Step:
-        return Step(1, [Batch(1 / 0, None)], {}, {})  # type: ignore[arg-type]
-
-    def close(self) -> None:
-        return None
+    def __next__(self) -> dict[str, SourceRows]:
+        return {"s": SourceRows(1 / 0)}  # type: ignore[arg-type]
 
 
-def test_a_worker_makes_the_same_steps_and_its_death_is_an_error_at_once() -> None:
-    worker = WorkerStream(Pictures())
-    try:
-        for expected, step in zip(islice(Pictures()(), 12), worker, strict=False):
-            assert contents(step) == contents(expected)
-            assert (step.number, step.state, step.counts) == (expected.number, expected.state, expected.counts)
-        assert worker.pid is not None
-        os.kill(worker.pid, signal.SIGINT)  # Ctrl-C reaches the whole group; the worker leaves it to the trainer
-        assert next(worker).number == 13
-        os.kill(worker.pid, signal.SIGKILL)
-        begin = time.monotonic()
-        with pytest.raises(DataError, match=r"the data process died \(exit code -9\)"):
-            for _ in range(10_000):  # what already stood in the pipe may still come, however much that was
-                next(worker)
-        assert time.monotonic() - begin < 5
-    finally:
-        worker.close()
-
-
-@pytest.mark.parametrize(
-    ("factory", "error", "message"),
-    [
-        (Pictures(bad=True), TooManyBadRecords, "11 of 11 records are bad"),
-        (Failing(), RuntimeError, "the data process failed: ZeroDivisionError: division by zero"),
-    ],
-)
-def test_errors_of_the_worker_arrive(factory: Pictures | Failing, error: type[Exception], message: str) -> None:
-    worker = WorkerStream(factory)
-    with pytest.raises(error, match=message) as caught:
-        next(worker)
-    if isinstance(caught.value, TooManyBadRecords):
-        assert [record.where for record in caught.value.found] == ["record 0"] * 11
-    worker.close()
+def test_errors_of_the_workers_arrive(layout: dict[str, SourceConfig], tmp_path: Path) -> None:
+    failing = Workers([Failing()])
+    with pytest.raises(RuntimeError, match="the data process failed: ZeroDivisionError: division by zero"):
+        next(failing)
+    (tmp_path / "asked.jsonl").write_text("{}\n" * 30)
+    stream = opened(layout, 1)
+    with pytest.raises(TooManyBadRecords, match="source 'asked': 200 records are bad one after another") as caught:
+        next(stream)
+    assert len(caught.value.found) == 200 and caught.value.source == "asked"

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kosmos.config import SourceConfig
+from kosmos.config import DataConfig, SourceConfig
+from kosmos.data.loader import deal
 from kosmos.data.readers import BadRecord
+from kosmos.data.rows import RowMaker, SourceRows
+from kosmos.data.stream import Stream, lanes_of_rank, merge_states
 from kosmos.document import Document, Image, Text
 from kosmos.errors import DataError
-from tests.data.memory import contents, corpus, rows, source, stream
+from tests.data.memory import content, contents, corpus, rows, source, stream
 from tests.data.words import WordProcessor
 
 words = st.lists(st.sampled_from(["w1", "w2", "w3", "w4", ".", "/"]), min_size=1, max_size=30).map(" ".join)
@@ -49,14 +54,13 @@ def layouts(draw: st.DrawFn) -> dict[str, SourceConfig]:
 def test_interrupted_and_resumed_equals_uninterrupted(
     layout: dict[str, SourceConfig], look_ahead: int, stop: int, seed: int
 ) -> None:
-    whole = list(islice(stream(layout, seed=seed, look_ahead=look_ahead), 10))
-    first = stream(layout, seed=seed, look_ahead=look_ahead)
-    state = first.state()
+    whole = list(islice(stream(layout, seed=seed, look_ahead=look_ahead, window=5), 10))
+    first = stream(layout, seed=seed, look_ahead=look_ahead, window=5)
+    state = None
     for _ in range(stop):
-        state = next(first).state
+        state = json.loads(json.dumps(next(first).state))
     next(first)  # made ahead, and not consumed
-    resumed = stream(layout, seed=seed, look_ahead=look_ahead)
-    resumed.load_state(json.loads(json.dumps(state)))
+    resumed = stream(layout, seed=seed, look_ahead=look_ahead, window=5, state=state)
     for expected in whole[stop:]:
         step = next(resumed)
         assert step.number == expected.number
@@ -64,6 +68,51 @@ def test_interrupted_and_resumed_equals_uninterrupted(
         assert step.counts == expected.counts
         assert step.state == expected.state
         assert step.bad == expected.bad
+
+
+def global_steps(ranks: list[Stream]) -> Iterator[tuple[list[tuple[Any, ...]], dict[str, Any]]]:
+    """The steps of all ranks as one: contents in the order of the micro-batches, and the state."""
+    while True:
+        steps = [next(rank) for rank in ranks]
+        batches = sorted((batch.number, content(batch)) for step in steps for batch in step.batches)
+        yield [made for _, made in batches], merge_states([step.state for step in steps])
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(layout=layouts(), worlds=st.permutations([1, 2, 3, 4, 8]), seed=st.integers(0, 99))
+def test_any_number_of_ranks_and_any_change_of_it_gives_the_same_steps(
+    layout: dict[str, SourceConfig], worlds: list[int], seed: int
+) -> None:
+    expected = list(islice(global_steps([stream(layout, seed=seed, window=7)]), 10))
+    state: dict[str, Any] | None = None
+    done = 0
+    for world_size in worlds:
+        ranks = [
+            stream(layout, seed=seed, window=7, state=state, rank=r, world_size=world_size) for r in range(world_size)
+        ]
+        for found in islice(global_steps(ranks), 2):
+            assert found == expected[done]
+            state = json.loads(json.dumps(found[1]))
+            done += 1
+
+
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(layout=layouts(), workers=st.integers(1, 4))
+def test_any_division_of_the_lanes_makes_the_same_rows(layout: dict[str, SourceConfig], workers: int) -> None:
+    config = DataConfig(sources=layout, look_ahead=3, max_bad_fraction=1.0)
+    share = lanes_of_rank(config, 0, 1)
+    makers = [RowMaker(config, WordProcessor(), 1, deal(share, number, workers)) for number in range(workers)]
+    whole = RowMaker(config, WordProcessor(), 1, share)
+    for _ in range(4):
+        parts, expected = [next(maker) for maker in makers], next(whole)
+        for name in layout:
+            made = SourceRows()
+            for part in parts:
+                made.add(part[name])
+            assert {n: row.token_ids.tolist() for n, row in made.rows.items()} == {
+                n: row.token_ids.tolist() for n, row in expected[name].rows.items()
+            }
+            assert (made.states, made.health) == (expected[name].states, expected[name].health)
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
@@ -122,9 +171,10 @@ def test_state_is_small_at_the_papers_layout() -> None:
 
 
 def test_a_state_of_other_data_is_refused() -> None:
-    before = stream(t=source(corpus("t", [Document("w1")] * 5)))
-    state = next(before).state
+    state = next(stream(t=source(corpus("t", [Document("w1")] * 5)))).state
     with pytest.raises(DataError, match="6 records, but 5 when the checkpoint was made"):
-        stream(t=source(corpus("t", [Document("w1")] * 6))).load_state(state)
+        stream(t=source(corpus("t", [Document("w1")] * 6)), state=state)
     with pytest.raises(DataError, match="sources are t"):
-        stream(u=source(corpus("t", [Document("w1")] * 5))).load_state(state)
+        stream(u=source(corpus("t", [Document("w1")] * 5)), state=state)
+    with pytest.raises(DataError, match="the checkpoint has 2 lanes, this run 3"):
+        stream(t=source(corpus("t", [Document("w1")] * 5), rows=3), state=state)

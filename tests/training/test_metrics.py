@@ -14,7 +14,7 @@ from kosmos.training.step import StepResult
 
 
 def record() -> dict[str, object]:
-    counts = {"text": SourceCounts(2, 30, 28, 0, 2), "pairs": SourceCounts(1, 10, 4, 1, 6, {"bad json": 1})}
+    counts = {"text": SourceCounts(2, 30, 28, 0, 2), "pairs": SourceCounts(1, 10, 4, 1, 6, 0, {"bad json": 1})}
     result = StepResult(loss=2.5, grad_norm=0.5, lr=1e-3, source_loss={"text": 2.0, "pairs": 6.0})
     return step_record(result, Step(7, [], counts, {}), seconds=2.0, data_wait=0.5)
 
@@ -33,6 +33,7 @@ def test_the_line_of_a_step() -> None:
                 "supervised_tokens": 28,
                 "images": 0,
                 "padding": 2,
+                "records": 0,
                 "bad_records": {},
                 "events": {},
             },
@@ -43,6 +44,7 @@ def test_the_line_of_a_step() -> None:
                 "supervised_tokens": 4,
                 "images": 1,
                 "padding": 6,
+                "records": 0,
                 "bad_records": {"bad json": 1},
                 "events": {},
             },
