@@ -130,6 +130,8 @@ class SourceConfig:
     weigh_by: Literal["tokens", "documents"] = "tokens"
     # Rows without `leading_start`: whole lines and sentences (the paper's), or cut wherever the row is full.
     packing: Literal["full_sentence", "stream"] = "full_sentence"
+    # Documents that wait to fill each row well; long ones want more of them. None: data.look_ahead.
+    look_ahead: int | None = None
 
 
 @dataclass(frozen=True)

@@ -216,7 +216,7 @@ class DocumentLane(Lane):
                 del self._pending[index]
 
     def _fill(self) -> None:
-        while len(self._pending) < max(1, self._settings.look_ahead):
+        while len(self._pending) < self._settings.look_ahead:
             corpus, turn, sequence = self._next()
             parts = self._parts(sequence)
             if parts is None:

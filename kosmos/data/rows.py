@@ -89,7 +89,7 @@ class _SourceLanes:
             source=name,
             max_bad_fraction=data.max_bad_fraction,
             start_id=processor.tokenizer.bos_id,
-            look_ahead=data.look_ahead,
+            look_ahead=config.look_ahead or data.look_ahead,
             seed=seed_of(seed, zlib.crc32(name.encode())),
         )
         kind = DocumentLane if config.leading_start else TextLane
@@ -120,8 +120,8 @@ def check_sources(config: DataConfig) -> None:
         if getattr(config, key) < least:
             raise ConfigError(f"data.{key} must be at least {least}, not {getattr(config, key)}")
     for name, source in config.sources.items():
-        for key in ("rows_per_step", "micro_batch_rows"):
-            if getattr(source, key) < 1:
+        for key in ("rows_per_step", "micro_batch_rows", "look_ahead"):
+            if getattr(source, key) is not None and getattr(source, key) < 1:
                 raise ConfigError(f"data.sources.{name}.{key} must be at least 1, not {getattr(source, key)}")
         if source.row_length < 2:
             raise ConfigError(f"data.sources.{name}.row_length must be at least 2, not {source.row_length}")

@@ -162,12 +162,25 @@ def test_another_seed_gives_another_order() -> None:
     assert tokens(1) != tokens(2)
 
 
-def test_state_is_small_at_the_papers_layout() -> None:
-    pairs = source(corpus("p", [Document(Image(b"a"), Text("w1"))] * 9), rows=244, length=128, document_mask=True)
-    text = source(corpus("t", [Document("w1 w2 .")] * 9), rows=244, length=64, leading_start=False)
-    pages = source(corpus("i", [Document(Image(b"a"), Text("w1"))] * 9), rows=98, length=128)
-    step = next(stream(look_ahead=16, text=text, pairs=pairs, pages=pages))
-    assert len(json.dumps(step.state)) < 256_000
+def test_state_is_small_at_the_papers_layout_after_300000_steps() -> None:
+    texts = [corpus(f"t{n}", [Document("w1 w2 .")] * 9, weight) for n, weight in enumerate(range(1, 12))]
+    pairs = [corpus(f"p{n}", [Document(Image(b"a"), Text("w1"))] * 9) for n in range(4)]
+    pages = corpus("i", [Document(Image(b"a"), Text("w1"))] * 9)
+    layout = {
+        "text": source(*texts, rows=244, length=64, leading_start=False),
+        "pairs": source(*pairs, rows=244, length=128, document_mask=True),
+        "pages": source(pages, rows=98, length=128, look_ahead=48),
+    }
+    state = next(stream(layout, look_ahead=16)).state
+    # What grows: turns (documents read by a lane) and spent tokens, to those of 300,000 rows of 2,048 slots.
+    for late in state["sources"].values():
+        for lane in late["lanes"].values():
+            shares = len(lane["turns"])
+            lane["turns"] = [turn + 300_000 * 24 // shares for turn in lane["turns"]]
+            lane["spent"] = [spent + 300_000 * 2048 // shares for spent in lane["spent"]]
+    going_on = next(stream(layout, look_ahead=16, state=state))
+    assert going_on.number == 2
+    assert 100_000 < len(json.dumps(going_on.state)) < 256_000
 
 
 def test_a_state_of_other_data_is_refused() -> None:
