@@ -144,7 +144,7 @@ def test_it_trains_in_the_training_loop(
     speech: Any, tokenizer: Tokenizer, config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readers, "_READERS", dict(readers._READERS))
-    readers.register_reader("tones", lambda path, seed: Tones(speech))
+    readers.register_reader("tones", lambda entry, seed: Tones(speech))
     tokenizer.save(tmp_path)
     recipe = TrainConfig(
         model=config,

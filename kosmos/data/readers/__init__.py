@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from kosmos.config import CorpusConfig
 from kosmos.document import Document
 from kosmos.errors import ConfigError, nearest
 
@@ -39,52 +40,103 @@ class Reader(Protocol):
         ...
 
 
-ReaderFactory = Callable[[str, int], Reader]
+ReaderFactory = Callable[[CorpusConfig, int], Reader]
 
 
-def _jsonl(path: str, seed: int) -> Reader:
+def _jsonl(entry: CorpusConfig, seed: int) -> Reader:
     from kosmos.data.readers.jsonl import JsonlText
 
-    return JsonlText(path)
+    return JsonlText(entry)
 
 
-def _instructions(path: str, seed: int) -> Reader:
+def _instructions(entry: CorpusConfig, seed: int) -> Reader:
     from kosmos.data.readers.jsonl import JsonlInstructions
 
-    return JsonlInstructions(path)
+    return JsonlInstructions(entry)
 
 
-def _pairs_tar(path: str, seed: int) -> Reader:
+def _text(entry: CorpusConfig, seed: int) -> Reader:
+    from kosmos.data.readers.plain_text import TextFiles
+
+    return TextFiles(entry)
+
+
+def _text_blocks(entry: CorpusConfig, seed: int) -> Reader:
+    from kosmos.data.readers.plain_text import TextBlocks
+
+    return TextBlocks(entry)
+
+
+def _parquet(entry: CorpusConfig, seed: int) -> Reader:
+    from kosmos.data.readers.parquet import ParquetText
+
+    return ParquetText(entry)
+
+
+def _pairs_parquet(entry: CorpusConfig, seed: int) -> Reader:
+    from kosmos.data.readers.parquet import PairsParquet
+
+    return PairsParquet(entry)
+
+
+def _pairs_tar(entry: CorpusConfig, seed: int) -> Reader:
     from kosmos.data.readers.tar import PairsTar
 
-    return PairsTar(path)
+    return PairsTar(entry)
 
 
-def _interleaved_tar(path: str, seed: int) -> Reader:
+def _interleaved_tar(entry: CorpusConfig, seed: int) -> Reader:
     from kosmos.data.readers.tar import InterleavedTar
 
-    return InterleavedTar(path)
+    return InterleavedTar(entry)
 
 
 _READERS: dict[str, ReaderFactory] = {
     "jsonl": _jsonl,
     "instructions": _instructions,
+    "text": _text,
+    "text_blocks": _text_blocks,
+    "parquet": _parquet,
     "pairs_tar": _pairs_tar,
+    "pairs_parquet": _pairs_parquet,
     "interleaved_tar": _interleaved_tar,
 }
 
+# Forms that are read from front to back only, and the command that makes of them what training reads.
+SEQUENTIAL: dict[str, str] = {
+    "wet": "prepare",
+    "laion": "fetch",
+    "coyo": "fetch",
+    "cc3m": "fetch",
+    "cc12m": "fetch",
+    "mmc4": "fetch",
+    "obelics": "fetch",
+}
+
+
+def reader_names() -> list[str]:
+    """All names, those of sequential forms too."""
+    return [*_READERS, *SEQUENTIAL]
+
 
 def register_reader(name: str, factory: ReaderFactory) -> None:
-    """Add a reader: `factory(path, seed)`; registering a name again replaces it."""
+    """Add a reader: `factory(entry, seed)`; registering a name again replaces it."""
     _READERS[name] = factory
 
 
-def open_reader(name: str, path: str, seed: int) -> Reader:
-    """The reader called `name` over `path`. Raises ConfigError for an unknown name, DataError for missing files."""
+def open_reader(entry: CorpusConfig, seed: int) -> Reader:
+    """The reader of a corpus.
+
+    Raises ConfigError for an unknown name and for forms that training cannot address, DataError for missing files.
+    """
+    name, path = entry.reader, entry.path
     if name.startswith("picturebook."):
         from kosmos.data.picturebook.reader import open_world
 
         return open_world(name.removeprefix("picturebook."), path, seed)
+    if name in SEQUENTIAL:
+        command = f"kosmos data {SEQUENTIAL[name]} --reader {name} {path} OUT"
+        raise ConfigError(f"{path}: files of '{name}' are no training data yet: run `{command}`, then train on OUT")
     if name not in _READERS:
-        raise ConfigError(f"no reader '{name}'{nearest(name, [*_READERS, 'picturebook.<world>'])}")
-    return _READERS[name](path, seed)
+        raise ConfigError(f"no reader '{name}'{nearest(name, [*reader_names(), 'picturebook.<world>'])}")
+    return _READERS[name](entry, seed)

@@ -2,115 +2,59 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-import numpy as np
-
+from kosmos.data.index import SpanIndex, line_index
 from kosmos.data.readers import BadRecord
-from kosmos.data.readers.files import find_shards
-from kosmos.document import Document, Text
-from kosmos.errors import DataError
+from kosmos.data.readers.records import RawRecord, instruction_record, parse_object, text_record
+from kosmos.data.readers.shards import ShardReader, read_record
 
-_SCAN_BYTES = 1 << 22
-
-
-def line_spans(path: str) -> np.ndarray:
-    """Byte spans int64 [lines, 2] (start, end) of the lines that are not blank."""
-    newlines: list[np.ndarray] = []
-    size = 0
-    try:
-        with open(path, "rb") as file:
-            while chunk := file.read(_SCAN_BYTES):
-                newlines.append(np.flatnonzero(np.frombuffer(chunk, np.uint8) == 10) + size)
-                size += len(chunk)
-    except OSError as error:
-        raise DataError(f"{path}: cannot read: {error.strerror}") from error
-    ends = np.concatenate([*newlines, [size]]).astype(np.int64)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    spans = np.stack([starts, ends], axis=1)
-    # A line of one byte or none ("\n", "\r\n") holds no JSON object.
-    return spans[ends - starts > 1]
+SUFFIXES = (".jsonl", ".ndjson")
 
 
-class JsonLines:
-    """Base of the readers whose record is one line. `path`: a file, a folder of *.jsonl, or a pattern."""
+class JsonLines(ShardReader[SpanIndex]):
+    """Base of the readers whose record is one line; blank lines are none."""
 
-    def __init__(self, path: str) -> None:
-        self._shards = find_shards(path, ".jsonl")
-        self._spans: dict[str, np.ndarray] = {}
+    suffixes = SUFFIXES
 
-    def shards(self) -> list[str]:
-        return list(self._shards)
+    def open_index(self, shard: str) -> SpanIndex:
+        return line_index(shard)
 
-    def num_records(self, shard: str) -> int:
-        return len(self._index(shard))
-
-    def read(self, shard: str, record: int, epoch: int) -> Document | BadRecord:
-        start, end = (int(edge) for edge in self._index(shard)[record])
+    def raw(self, shard: str, record: int) -> RawRecord | BadRecord:
+        start, end = self.index(shard).span(record)
         where = f"{shard} byte {start}"
-        try:
-            with open(shard, "rb") as file:
-                file.seek(start)
-                raw = file.read(end - start)
-        except OSError as error:
-            raise DataError(f"{where}: cannot read: {error.strerror}") from error
-        try:
-            fields = json.loads(raw.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            return BadRecord(where, "not utf-8", str(error))
-        except (ValueError, RecursionError) as error:
-            return BadRecord(where, "bad json", str(error))
-        if not isinstance(fields, dict):
-            return BadRecord(where, "bad json", "not an object")
-        return self.document(fields, where)
+        line = read_record(shard, start, end, where)
+        return line if isinstance(line, BadRecord) else self.parse(line, where, self.field)
 
-    def document(self, fields: dict[str, Any], where: str) -> Document | BadRecord:
-        """The Document of one line's fields."""
+    @staticmethod
+    def parse(line: bytes, where: str, field: str) -> RawRecord | BadRecord:
+        """The record of one line."""
         raise NotImplementedError
-
-    def _index(self, shard: str) -> np.ndarray:
-        if shard not in self._spans:
-            self._spans[shard] = line_spans(shard)
-        return self._spans[shard]
-
-
-def clean_text(value: object) -> str | None:
-    """The text of a field, or None when it is no text or not encodable (a lone surrogate)."""
-    if not isinstance(value, str):
-        return None
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return None
-    return value
 
 
 class JsonlText(JsonLines):
-    """`{"text": ...}` a line; every token is supervised."""
+    """`{"text": ...}` a line, or another field; every token is supervised. Other fields go to `meta`."""
 
-    def document(self, fields: dict[str, Any], where: str) -> Document | BadRecord:
-        text = clean_text(fields.get("text"))
-        if text is None:
-            return BadRecord(where, "no text field")
-        if not text.strip():
-            return BadRecord(where, "empty text")
-        return Document(Text(text))
+    @staticmethod
+    def parse(line: bytes, where: str, field: str) -> RawRecord | BadRecord:
+        fields = parse_object(line, where)
+        if isinstance(fields, BadRecord):
+            return fields
+        name = field or "text"
+        return text_record(fields.get(name), where, _meta(fields, name))
 
 
 class JsonlInstructions(JsonLines):
-    """`{"instruction": ..., "input": ..., "output": ...}` a line; only the output is supervised (paper 3.3).
+    """`{"instruction": ..., "input": ..., "output": ...}` a line; only the output is supervised."""
 
-    The paper gives no format; this is `{instruction} {input}`, a space, and the output.
-    """
+    @staticmethod
+    def parse(line: bytes, where: str, field: str) -> RawRecord | BadRecord:
+        fields = parse_object(line, where)
+        return fields if isinstance(fields, BadRecord) else instruction_record(fields, where)
 
-    def document(self, fields: dict[str, Any], where: str) -> Document | BadRecord:
-        instruction = clean_text(fields.get("instruction"))
-        given = clean_text(fields.get("input", ""))
-        output = clean_text(fields.get("output"))
-        if instruction is None or given is None or output is None:
-            return BadRecord(where, "no instruction or output field")
-        if not instruction.strip() or not output.strip():
-            return BadRecord(where, "empty text")
-        prompt = f"{instruction.strip()} {given.strip()}".strip()
-        return Document(Text(prompt, supervised=False), Text(" " + output.strip()))
+
+def _meta(fields: dict[str, Any], text: str) -> dict[str, Any]:
+    """What a line says beside the text; the Pile and many others keep it in an object called `meta`."""
+    inner = fields.get("meta")
+    rest = {name: value for name, value in fields.items() if name not in (text, "meta")}
+    return rest | inner if isinstance(inner, dict) else rest

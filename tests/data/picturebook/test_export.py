@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from kosmos.config import CorpusConfig
 from kosmos.data.picturebook.concepts import PictureBook
 from kosmos.data.picturebook.corpus import answer_words, tokenizer_corpus
 from kosmos.data.picturebook.export import ExportSizes, build, instructions
@@ -31,7 +32,7 @@ def exported(book: PictureBook, wordnet: WordNet, tmp_path_factory: pytest.TempP
 
 
 def first_documents(reader: str, path: Path, count: int) -> list[Document]:
-    opened = open_reader(reader, str(path), 0)
+    opened = open_reader(CorpusConfig(reader, str(path)), 0)
     [shard] = opened.shards()
     assert opened.num_records(shard) == count
     documents = [opened.read(shard, record, 0) for record in range(count)]

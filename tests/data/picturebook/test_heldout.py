@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kosmos.config import CorpusConfig
 from kosmos.data.picturebook import heldout
 from kosmos.data.picturebook.concepts import PictureBook
 from kosmos.data.picturebook.heldout import SETS, build_heldout, draw_set, folder_of, interleaved, load_heldout
@@ -70,7 +71,7 @@ def test_stored_and_loaded_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 def test_the_tar_is_the_interleaved_form(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     shorten(monkeypatch, "raven_3", 3)
     folder = build_heldout(cache_folder=tmp_path, names=["raven_3"])
-    reader = open_reader("interleaved_tar", str(folder / "raven_3" / "raven_3.tar"), 0)
+    reader = open_reader(CorpusConfig("interleaved_tar", str(folder / "raven_3" / "raven_3.tar")), 0)
     [shard] = reader.shards()
     assert reader.num_records(shard) == 3
     document = reader.read(shard, 1, 0)

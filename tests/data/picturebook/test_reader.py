@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from kosmos.config import CorpusConfig
 from kosmos.data.picturebook.concepts import PictureBook
 from kosmos.data.picturebook.reader import GeneratedReader, open_world, stream
 from kosmos.data.picturebook.worlds import WORLDS, get_world
@@ -59,7 +60,7 @@ def test_streams_of_training_and_test_differ() -> None:
 
 
 def test_the_registry_opens_worlds() -> None:
-    reader = open_reader("picturebook.equations", "size=64", 1)
+    reader = open_reader(CorpusConfig("picturebook.equations", "size=64"), 1)
     document = reader.read(reader.shards()[0], 0, 0)
     assert isinstance(document, Document)
     assert document.images[0].source.shape == (64, 64, 3)

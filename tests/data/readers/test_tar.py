@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kosmos.config import CorpusConfig
 from kosmos.data.readers import BadRecord, Reader, open_reader
 from kosmos.document import Document, Image, Text
 from kosmos.errors import DataError
@@ -35,7 +36,7 @@ def test_pairs_as_img2dataset_writes_them(write_tar: Write, png: Png) -> None:
             ("000000001.json", info),
         ],
     )
-    found = records(open_reader("pairs_tar", str(path), 0))
+    found = records(open_reader(CorpusConfig("pairs_tar", str(path)), 0))
     assert found == [Document(Image(red), Text("a red one")), Document(Image(blue), Text("from json"))]
 
 
@@ -53,7 +54,7 @@ def test_bad_pairs(write_tar: Write) -> None:
             ("4.json", b"{"),
         ],
     )
-    found = records(open_reader("pairs_tar", str(path), 0))
+    found = records(open_reader(CorpusConfig("pairs_tar", str(path)), 0))
     assert [why(r) for r in found] == ["no picture member", "no caption", "not utf-8", "empty text", "bad json"]
     assert isinstance(found[1], BadRecord)
     assert found[1].where.endswith("a.tar record 1")
@@ -62,7 +63,7 @@ def test_bad_pairs(write_tar: Write) -> None:
 def test_interleaved(write_tar: Write) -> None:
     page = {"texts": ["This is", None, "and this", None], "images": [None, "0.png", None, "k.1.png"]}
     path = write_tar("a.tar", [("k.json", json.dumps(page).encode()), ("k.0.png", b"A"), ("k.1.png", b"B")])
-    found = records(open_reader("interleaved_tar", str(path), 0))
+    found = records(open_reader(CorpusConfig("interleaved_tar", str(path)), 0))
     assert found == [Document(Text("This is"), Image(b"A"), Text("and this"), Image(b"B"))]
 
 
@@ -80,16 +81,16 @@ def test_interleaved(write_tar: Write) -> None:
 )
 def test_bad_pages(write_tar: Write, page: object, reason: str) -> None:
     path = write_tar("a.tar", [("k.json", json.dumps(page).encode()), ("k.0.png", b"A")])
-    assert [why(r) for r in records(open_reader("interleaved_tar", str(path), 0))] == [reason]
+    assert [why(r) for r in records(open_reader(CorpusConfig("interleaved_tar", str(path)), 0))] == [reason]
 
 
 def test_a_tar_cut_short_keeps_what_is_whole(write_tar: Write, png: Png) -> None:
     members = [(f"{n}.{kind}", png((n, n, n)) if kind == "png" else b"x") for n in range(6) for kind in ("png", "txt")]
     path = write_tar("a.tar", members)
-    whole = records(open_reader("pairs_tar", str(path), 0))
+    whole = records(open_reader(CorpusConfig("pairs_tar", str(path)), 0))
     data = path.read_bytes()
     path.write_bytes(data[: 512 * 15 + 20])  # inside the picture of record 3 or after
-    found = records(open_reader("pairs_tar", str(path), 0))
+    found = records(open_reader(CorpusConfig("pairs_tar", str(path)), 0))
     assert why(found[-1]) == "tar cut short"
     good = [record for record in found if not isinstance(record, BadRecord)]
     assert good == whole[: len(good)]
@@ -100,4 +101,4 @@ def test_no_tar(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     path.write_bytes(b"this is no tar" * 100)
     with pytest.raises(DataError, match=r"a\.tar: not a tar file"):
-        records(open_reader("pairs_tar", str(path), 0))
+        records(open_reader(CorpusConfig("pairs_tar", str(path)), 0))
