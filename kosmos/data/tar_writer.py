@@ -134,7 +134,7 @@ class PairsTarWriter(TarWriter):
 
     def add(self, key: str, picture: bytes, caption: str, meta: Mapping[str, Any] | None = None) -> None:
         """Write one pair; `meta` goes into key.json. Raises DataError for an unknown picture or a lone surrogate."""
-        info = {"caption": caption, "key": key, "status": "success", "error_message": None, **(meta or {})}
+        info = {**(meta or {}), "caption": caption, "key": key, "status": "success", "error_message": None}
         members = [
             (picture_suffix(picture), picture),
             ("txt", _encoded(caption, self.path, key)),
