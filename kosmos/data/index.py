@@ -26,6 +26,7 @@ from kosmos.data.readers.files import (
     is_url,
     open_binary,
     read_range,
+    write_file,
 )
 from kosmos.data.readers.tar_headers import tar_members
 from kosmos.data.sidecar import Sidecar, SidecarWriter, UnusableSidecar, atomic_file, with_meta
@@ -114,15 +115,20 @@ def prepare_index(path: str, kind: str) -> int:
     `kind`: "lines", "blocks" or "tar". Raises DataError, StorageError.
     """
     sidecar = _kept(path, kind) or _make(path, kind)
+    if is_url(path):
+        _share(path, sidecar)
     return len(TarIndex(sidecar) if kind == "tar" else SpanIndex(sidecar))
 
 
 def _open(path: str, kind: str) -> Sidecar:
     if sidecar := _kept(path, kind):
         return sidecar
+    small = file_size(path) < SMALLEST_BYTES
     if is_url(path):
-        return _fetch(path, kind)
-    if file_size(path) < SMALLEST_BYTES:
+        fetched = _fetch(path, kind, required=not small)
+        if fetched is not None:
+            return fetched
+    if small:
         held = io.BytesIO()
         _scan(path, kind, SidecarWriter(held))
         return Sidecar(held.getvalue(), f"{path} (index in memory)")
@@ -156,13 +162,15 @@ def _kept(path: str, kind: str) -> Sidecar | None:
     return None
 
 
-def _fetch(path: str, kind: str) -> Sidecar:
-    """The sidecar that lies beside a remote file, copied into the cache. Raises DataError when there is none."""
+def _fetch(path: str, kind: str, required: bool) -> Sidecar | None:
+    """The sidecar that lies beside a remote file, copied into the cache. Raises DataError when it cannot be used."""
     hint = f"run `kosmos data prepare` on {path} first"
     name = path + INDEX_SUFFIX
     try:
         data = read_range(name, 0, file_size(name))
     except DataError as error:
+        if not required:
+            return None
         raise DataError(f"{path}: no index beside the remote file: {hint}") from error
     try:
         sidecar = Sidecar(data, name)
@@ -194,6 +202,14 @@ def _make(path: str, kind: str) -> Sidecar:
         except OSError as error:
             reason = f"{place}: {error.strerror or error}"
     raise StorageError(f"{path}: cannot write its index ({reason}); set KOSMOS_CACHE to a folder that can be written")
+
+
+def _share(path: str, sidecar: Sidecar) -> None:
+    """Put the sidecar beside a remote file, so that other machines need not scan it."""
+    try:
+        write_file(path + INDEX_SUFFIX, sidecar.content())
+    except DataError as error:
+        logger.warning("%s: the index stays in this machine's cache: %s", path, error)
 
 
 @contextlib.contextmanager

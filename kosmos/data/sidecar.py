@@ -125,6 +125,10 @@ class Sidecar:
         except (OSError, ValueError) as error:
             raise UnusableSidecar(str(error)) from error
 
+    def content(self) -> bytes:
+        """The whole file."""
+        return bytes(self._content)
+
     def rows(self, name: str) -> int:
         """How many rows an array has."""
         return int(self._arrays[name][2])

@@ -119,6 +119,15 @@ def open_binary(path: str) -> BinaryIO:
         raise DataError(f"{path}: cannot read: {error.strerror or error}") from error
 
 
+def write_file(path: str, data: bytes) -> None:
+    """Write a remote file at once. Raises DataError where the address cannot be written, as most of http cannot."""
+    files, name = _filesystem(path)
+    try:
+        files.pipe_file(name, data)
+    except Exception as error:  # each of fsspec's filesystems raises its own kinds
+        raise DataError(f"{path}: cannot write: {error!r}") from error
+
+
 def file_size(path: str) -> int:
     """Bytes of a file. Raises DataError when it cannot be told."""
     if is_url(path):
