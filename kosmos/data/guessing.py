@@ -15,7 +15,7 @@ from kosmos.data.readers.files import is_url, open_binary
 from kosmos.errors import ConfigError, DataError
 
 HEAD = 1 << 16  # bytes that are looked at, after decompression
-_NOT_DATA = (".kosmos-index", ".sha256", "_stats.json", ".md", ".yaml")
+_NOT_DATA = (".kosmos-index", ".sha256", "_stats.json", "_failed.jsonl", ".md", ".yaml")
 _PICTURES = ("jpg", "jpeg", "png", "webp", "gif")
 _ASK = "name it with --reader"
 

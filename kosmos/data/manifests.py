@@ -1,4 +1,4 @@
-"""What stands beside the files of a corpus, checked against them: checksums, and the counts that img2dataset wrote."""
+"""Whole files of a corpus, checked: by the checksums and counts that stand beside them, and by a tar's end mark."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kosmos.data.readers import BadRecord
-from kosmos.data.readers.files import is_url
+from kosmos.data.readers.files import file_size, is_url, read_range
 from kosmos.storage import MANIFEST, file_sha256
 
 DAMAGED = "damaged file"
 STATS_ENDING = "_stats.json"
+_END_MARK = 1024  # bytes of zeros that close a tar
 
 
 def check_checksums(shards: Sequence[str]) -> Iterator[BadRecord]:
@@ -48,6 +49,16 @@ def check_counts(shard: str, records: int) -> BadRecord | None:
     if written == records:
         return None
     return BadRecord(shard, DAMAGED, f"{records:,} records, but {beside.name} says {written:,}")
+
+
+def check_end(file: str) -> BadRecord | None:
+    """A problem when a tar has no end mark: it may have been cut between two members, which no reader can see."""
+    if not file.endswith(".tar"):
+        return None
+    size = file_size(file)
+    if any(read_range(file, max(0, size - _END_MARK), size)):
+        return BadRecord(file, DAMAGED, "the tar has no end mark, so it may be cut short; fetch or write it again")
+    return None
 
 
 def _read_manifest(folder: Path) -> dict[str, str]:

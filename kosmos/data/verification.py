@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import islice
 
 from kosmos.config import CorpusConfig
 from kosmos.data.inspection import Seen, address_of, files_of, look, open_addressed, read_one
-from kosmos.data.manifests import check_checksums, check_counts
+from kosmos.data.manifests import check_checksums, check_counts, check_end
 from kosmos.data.readers import BadRecord, Reader
 from kosmos.document import Image
 from kosmos.errors import DataError, ImageError
@@ -65,7 +65,7 @@ def verify(
     result = Verification()
     reader = open_addressed(entry.reader, entry.path, entry.field)
     files = files_of(entry.reader, entry.path)
-    for problem in chain(check_checksums(files), _check_counts(reader) if reader else ()):
+    for problem in _check_files(files, reader):
         result.files.append(problem)
         found(problem)
     tasks = _tasks(files if reader is None else reader.shards(), reader)
@@ -80,10 +80,15 @@ def verify(
     return result
 
 
-def _check_counts(reader: Reader) -> Iterator[BadRecord]:
-    for shard in reader.shards():
-        if problem := check_counts(shard, reader.num_records(shard)):
+def _check_files(files: list[str], reader: Reader | None) -> Iterator[BadRecord]:
+    yield from check_checksums(files)
+    for file in files:
+        if problem := check_end(file):
             yield problem
+    if reader is not None:
+        for shard in reader.shards():
+            if problem := check_counts(shard, reader.num_records(shard)):
+                yield problem
 
 
 def _tasks(shards: list[str], reader: Reader | None) -> Iterator[_Task]:
