@@ -8,7 +8,7 @@ from typing import Any
 
 from kosmos.data.web.page import tidy
 from kosmos.data.web.placement import place_pictures
-from kosmos.data.web.reading_order import reading_order
+from kosmos.data.web.reading_order import forget_inline_classes, reading_order
 
 _LINES = frozenset("p head item quote cell code row table list lb div".split())
 _SPACE = re.compile(r"\s+")
@@ -63,6 +63,7 @@ def extract_page(html: str) -> ExtractedPage:
     if tree is None:
         return ExtractedPage("", [], 0)
     items = list(reading_order(tree))
+    forget_inline_classes(tree)
     xml = trafilatura.extract(tree, output_format="xml", include_images=False, include_comments=False, no_fallback=True)
     text = main_text(xml) if xml else ""
     if not text:

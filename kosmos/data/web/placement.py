@@ -57,8 +57,7 @@ def place_pictures(main_text: str, items: Iterable[TextRun | PictureLink]) -> tu
         run = letters(item.text)
         if not run:
             continue
-        window = _LONG_WINDOW if len(run) >= _SHORT_RUN else _SHORT_WINDOW
-        found = main.text.find(run, cursor, cursor + window + len(run))
+        found, end = _find(main.text, run, cursor)
         if found < 0:
             dropped += len(run)
             continue
@@ -68,8 +67,24 @@ def place_pictures(main_text: str, items: Iterable[TextRun | PictureLink]) -> tu
             else:
                 far += 1
         waiting.clear()
-        cursor, dropped = found + len(run), 0
+        cursor, dropped = end, 0
     return placed, far + len(waiting)
+
+
+def _find(text: str, run: str, cursor: int) -> tuple[int, int]:
+    """Start and end of the run in the text from the cursor on, (-1, -1) when it is not there.
+
+    Of a long run its beginning is enough, or its end: extractors leave out words in the middle.
+    """
+    if len(run) < _SHORT_RUN:
+        found = text.find(run, cursor, cursor + _SHORT_WINDOW + len(run))
+        return found, found + len(run) if found >= 0 else -1
+    stop = cursor + _LONG_WINDOW + len(run)
+    first = text.find(run[:_SHORT_RUN], cursor, stop)
+    last = text.find(run[-_SHORT_RUN:], cursor if first < 0 else first, stop if first < 0 else first + len(run))
+    if last >= 0:
+        return (first if first >= 0 else last), last + _SHORT_RUN
+    return first, first + _SHORT_RUN if first >= 0 else -1
 
 
 def _offset(main: _Letters, letter: int, text: str) -> int:

@@ -81,6 +81,13 @@ def reading_order(tree: Any) -> Iterator[TextRun | PictureLink]:
     yield from flush()
 
 
+def forget_inline_classes(tree: Any) -> None:
+    """Take class and id from elements inside lines, so that `<span class="guimenu">` is not taken for a menu."""
+    for element in tree.iter(*_INLINE):
+        for name in ("class", "id", "role"):
+            element.attrib.pop(name, None)
+
+
 def _picture_link(element: Any, furniture: bool) -> PictureLink | None:
     src = (element.get("src") or "").strip()
     if not src or (src.startswith("data:") and len(src) < _SMALL_PLACEHOLDER):
