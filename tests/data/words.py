@@ -33,6 +33,12 @@ class WordProcessor:
     def __init__(self) -> None:
         self.tokenizer = WordTokenizer()
 
+    def pixels(self, image: Image) -> np.ndarray:
+        """uint8 [3, 2, 2]: the first byte, everywhere."""
+        if image.data == b"broken":
+            raise ImageError("cannot decode the picture")
+        return np.full((3, 2, 2), image.data[0] if image.data else 0, np.uint8)
+
     def encode(self, document: Document, *, training: bool = False, start: bool = True, end: bool = True) -> Sequence:
         t = self.tokenizer
         ids: list[int] = [t.bos_id] if start else []
@@ -40,9 +46,7 @@ class WordProcessor:
         inputs = []
         for segment in document:
             if isinstance(segment, Image):
-                if segment.data == b"broken":
-                    raise ImageError("cannot decode the picture")
-                features = np.full((3, 2, 2), segment.data[0] if segment.data else 0, np.uint8)
+                features = self.pixels(segment)
                 inputs.append(SlotInput("image", len(ids) + 1, self.num_slots, features))
                 ids += [t.image_id, *[t.slot_id] * self.num_slots, t.image_end_id]
                 supervised += [False] * (self.num_slots + 2)
