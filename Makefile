@@ -34,7 +34,7 @@ $(VENV)/.demo-installed: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev-installed: $(VENV)/.demo-installed
-	$(PIP) -e '.[demo,dev]'
+	$(PIP) -e '.[demo,data,web,dev]'
 	$(PIP) --no-deps torchscale
 	@touch $@
 
