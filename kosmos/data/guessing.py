@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from kosmos.data.readers.compressed import DamagedFile, read_chunks
-from kosmos.data.readers.files import is_url, open_binary
+from kosmos.data.readers.files import find_shards, open_binary
 from kosmos.errors import ConfigError, DataError
 
 HEAD = 1 << 16  # bytes that are looked at, after decompression
-_NOT_DATA = (".kosmos-index", ".sha256", "_stats.json", "_failed.jsonl", ".md", ".yaml")
+_NOT_DATA = (".kosmos-index", ".sha256", "_stats.json", "_failed.jsonl", "prepare.json", ".md", ".yaml")
 _PICTURES = ("jpg", "jpeg", "png", "webp", "gif")
 _ASK = "name it with --reader"
 
@@ -29,7 +29,7 @@ class Guess:
 
 
 def guess_reader(path: str) -> Guess:
-    """The reader for a file, or for a folder by its first file. Raises DataError when nothing fits."""
+    """The reader for a file, or by the first one of a folder or pattern. Raises DataError when nothing fits."""
     file = _first_file(path)
     with open_binary(file) as stream:
         start = stream.read(4)
@@ -42,13 +42,12 @@ def guess_reader(path: str) -> Guess:
 
 
 def _first_file(path: str) -> str:
-    if is_url(path) or not Path(path).is_dir():
-        return path
-    names = sorted(entry.name for entry in Path(path).iterdir() if entry.is_file())
-    for name in names:
+    """The first of the files that hold data."""
+    for file in find_shards(path, ("",)):
+        name = file.rpartition("/")[2]
         if not name.startswith(".") and not name.endswith(_NOT_DATA):
-            return str(Path(path) / name)
-    raise DataError(f"{path}: the folder holds no data file")
+            return file
+    raise DataError(f"{path}: no data file there")
 
 
 def _is_tar(stream: BinaryIO) -> bool:

@@ -49,5 +49,5 @@ def test_unknown_columns_are_named(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="the folder holds no data file"):
+    with pytest.raises(DataError, match="the folder holds no"):
         guess_reader(str(tmp_path))

@@ -2,9 +2,12 @@
 
 examples:
   kosmos data picturebook book
-  kosmos data picturebook book --records 500
+  kosmos data inspect book/pairs
+  kosmos data stats book/text
+  kosmos data verify book/interleaved
+  kosmos data prepare crawl.warc.wet.gz crawl
 
-`kosmos data ACTION --help` explains an action.
+`kosmos data ACTION --help` explains an action; docs/data.md says which reader takes which files.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ def test_a_truncated_file_shows_what_is_whole(kosmos_here: Command, corpora: dic
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["missing.jsonl"], 3, "missing.jsonl: cannot read: No such file or directory"),
+        (["missing.jsonl"], 3, "missing.jsonl: no such file or folder"),
         (["missing.jsonl", "--reader", "jsonl"], 3, "missing.jsonl: no such file or folder"),
         (["text.jsonl", "--reader", "jsnl"], 2, "no reader 'jsnl' (did you mean 'jsonl'?)"),
         (["text.jsonl", "--records", "0"], 2, "argument --records: 0: must be at least 1; see `kosmos data inspect"),
