@@ -11,7 +11,9 @@ import fcntl
 import hashlib
 import io
 import logging
+import mmap
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -118,6 +120,18 @@ def prepare_index(path: str, kind: str) -> int:
     if is_url(path):
         _share(path, sidecar)
     return len(TarIndex(sidecar) if kind == "tar" else SpanIndex(sidecar))
+
+
+def check_index(path: str, kind: str) -> bool:
+    """Whether a new scan of the file finds what its kept sidecar says; True where none is kept. Raises DataError."""
+    kept = _kept(path, kind)
+    if kept is None:
+        return True
+    with tempfile.TemporaryFile() as file:
+        _scan(path, kind, SidecarWriter(file))
+        file.flush()
+        scanned = Sidecar(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), path)
+    return kept.same_arrays(scanned)
 
 
 def _open(path: str, kind: str) -> Sidecar:

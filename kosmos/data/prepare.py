@@ -38,7 +38,8 @@ _PARTIAL = ".partial-"
 _NAMED = 20
 
 _REWRITTEN = ("jsonl", "instructions", "text", "text_blocks", "wet")
-_INDEXED = {
+# Reader -> the kind of index that its files have; the others need none.
+INDEX_KINDS = {
     "jsonl": "lines",
     "instructions": "lines",
     "text_blocks": "blocks",
@@ -113,7 +114,7 @@ def _index(reader: str, path: str, field: str) -> PrepareReport:
     report = PrepareReport(reader, path, rewritten=False)
     opened = open_reader(CorpusConfig(reader, path, field=field), seed=0)
     for shard in opened.shards():
-        kind = _INDEXED.get(reader)
+        kind = INDEX_KINDS.get(reader)
         report.records += prepare_index(shard, kind) if kind else opened.num_records(shard)
         report.shards += 1
     report.inputs = report.shards

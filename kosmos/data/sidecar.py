@@ -129,6 +129,11 @@ class Sidecar:
         """The whole file."""
         return bytes(self._content)
 
+    def same_arrays(self, other: Sidecar) -> bool:
+        """Whether both hold the same arrays, byte for byte; their meta may differ."""
+        mine, others = memoryview(self._content)[_HEADER_BYTES:], memoryview(other._content)[_HEADER_BYTES:]
+        return self._arrays == other._arrays and mine == others
+
     def rows(self, name: str) -> int:
         """How many rows an array has."""
         return int(self._arrays[name][2])

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from kosmos.config import CorpusConfig
+from kosmos.data.index import check_index
 from kosmos.data.inspection import Seen, address_of, files_of, look, open_addressed, read_one
 from kosmos.data.manifests import check_checksums, check_counts, check_end
+from kosmos.data.prepare import INDEX_KINDS
 from kosmos.data.readers import BadRecord, Reader
 from kosmos.document import Image
 from kosmos.errors import DataError, ImageError
@@ -65,7 +67,7 @@ def verify(
     result = Verification()
     reader = open_addressed(entry.reader, entry.path, entry.field)
     files = files_of(entry.reader, entry.path)
-    for problem in _check_files(files, reader):
+    for problem in _check_files(files, reader, INDEX_KINDS.get(entry.reader, "")):
         result.files.append(problem)
         found(problem)
     tasks = _tasks(files if reader is None else reader.shards(), reader)
@@ -80,7 +82,7 @@ def verify(
     return result
 
 
-def _check_files(files: list[str], reader: Reader | None) -> Iterator[BadRecord]:
+def _check_files(files: list[str], reader: Reader | None, index_kind: str) -> Iterator[BadRecord]:
     yield from check_checksums(files)
     for file in files:
         if problem := check_end(file):
@@ -89,6 +91,8 @@ def _check_files(files: list[str], reader: Reader | None) -> Iterator[BadRecord]
         for shard in reader.shards():
             if problem := check_counts(shard, reader.num_records(shard)):
                 yield problem
+            if index_kind and not check_index(shard, index_kind):
+                yield BadRecord(shard, "wrong index", "a new scan finds other records; delete it, or prepare again")
 
 
 def _tasks(shards: list[str], reader: Reader | None) -> Iterator[_Task]:

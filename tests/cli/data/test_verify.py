@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 
@@ -104,6 +105,23 @@ def test_the_counts_of_img2dataset(kosmos_here: Command, tmp_path: Path) -> None
     finished = kosmos_here("data", "verify", ".", "--reader", "pairs_tar", cwd=tmp_path)
     assert finished.returncode == 3
     assert one_line(finished).endswith(f"damaged file: {PAIRS} records, but 00000_stats.json says 10")
+
+
+def test_an_index_of_another_content(kosmos_here: Command, tmp_path: Path) -> None:
+    file = write_lines(tmp_path / "x.jsonl", [{"text": "one"}, {"text": "another"}])
+    assert kosmos_here("data", "prepare", "x.jsonl", cwd=tmp_path).returncode == 0
+    arguments = ["data", "verify", "x.jsonl", "--reader", "jsonl"]
+    assert kosmos_here(*arguments, cwd=tmp_path).returncode == 0
+    # Other content of the same size and time, as some copying programs leave it.
+    times = file.stat()
+    file.write_text('{"text": "another"}\n{"text": "one"}\n')
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    finished = kosmos_here(*arguments, cwd=tmp_path)
+    assert finished.returncode == 3
+    assert one_line(finished).startswith("x.jsonl: wrong index: a new scan finds other records")
+    # Its own mark tells a changed file apart, and the index is made again.
+    os.utime(file)
+    assert kosmos_here(*arguments, cwd=tmp_path).returncode == 0
 
 
 def test_processes_find_the_same_in_the_same_order(kosmos: Command, tmp_path: Path) -> None:
