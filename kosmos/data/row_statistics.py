@@ -11,10 +11,15 @@ from kosmos.data.stream import Step, build_stream
 
 @dataclass
 class CorpusProgress:
-    """How far one corpus has been read: `taken` of its `records`, with those that wait for a row."""
+    """How far one corpus has been read: `taken` of its `records`, with those that wait for a row.
+
+    `weight` is its share of the source by the recipe, `share` what it has had (0 to 1).
+    """
 
     name: str
     records: int
+    weight: float
+    share: float = 0.0
     taken: int = 0
 
     @property
@@ -77,13 +82,19 @@ def measure_rows(config: DataConfig, processor: ProcessorLike, seed: int, steps:
 
 
 def _progress(config: DataConfig, step: Step, name: str) -> list[CorpusProgress]:
-    """From the state of the last step, where each lane says how many records of each corpus it has drawn."""
+    """From the state of the last step, where each lane says what it has drawn of each corpus."""
     state = step.state["sources"][name]
-    corpora = [
-        CorpusProgress(entry.path or entry.reader, records)
-        for entry, records in zip(config.sources[name].corpora, state["records"], strict=True)
+    entries = config.sources[name].corpora
+    total = sum(entry.weight for entry in entries)
+    lanes = list(state["lanes"].values())
+    spent = [sum(lane["spent"][number] for lane in lanes) for number in range(len(entries))]
+    return [
+        CorpusProgress(
+            name=entry.path or entry.reader,
+            records=records,
+            weight=entry.weight / total,
+            share=spent[number] / max(1, sum(spent)),
+            taken=sum(lane["turns"][number] for lane in lanes),
+        )
+        for number, (entry, records) in enumerate(zip(entries, state["records"], strict=True))
     ]
-    for lane in state["lanes"].values():
-        for corpus, turns in zip(corpora, lane["turns"], strict=True):
-            corpus.taken += turns
-    return corpora

@@ -165,6 +165,8 @@ def _print_recipe(path: str, config: TrainConfig, steps: int, figures: dict[str,
         [
             name,
             corpus.name,
+            f"{100 * corpus.weight:.2f}",
+            f"{100 * corpus.share:.2f}",
             f"{corpus.records:,}",
             f"{corpus.taken:,}",
             f"{corpus.epochs:.3f}",
@@ -173,7 +175,8 @@ def _print_recipe(path: str, config: TrainConfig, steps: int, figures: dict[str,
         for name, source in figures.items()
         for corpus in source.corpora
     ]
-    print_table(["source", "corpus", "records", "taken", "epochs", f"epochs in {config.steps:,} steps"], corpora)
+    headings = ["source", "corpus", "weight %", "had %", "records", "taken", "epochs"]
+    print_table([*headings, f"epochs in {config.steps:,} steps"], corpora)
     print()
     for name, source in figures.items():
         share = [

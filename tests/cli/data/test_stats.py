@@ -113,6 +113,23 @@ def test_a_recipe(kosmos_here: Command, tiny_files: Path) -> None:
     assert corpus["epochs"] == pytest.approx(corpus["taken"] / 200)
 
 
+def test_weights_and_what_each_corpus_had(kosmos_here: Command, tiny_files: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_corpus(tmp_path / f"{name}.jsonl", 100)
+    recipe = (tiny_files / "recipe.yaml").read_text()
+    recipe = recipe.replace("tokenizer: tokenizer", f"tokenizer: {tiny_files}/tokenizer")
+    recipe = recipe.replace("pairs.tar", f"{tiny_files}/pairs.tar").replace(
+        "{reader: jsonl, path: corpus.jsonl}",
+        "{reader: jsonl, path: a.jsonl, weight: 3}, {reader: jsonl, path: b.jsonl, weight: 1}",
+    )
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    finished = kosmos_here("data", "stats", "recipe.yaml", "--steps", "50", "--json", cwd=tmp_path)
+    a, b = json.loads(finished.stdout)["sources"]["text"]["corpora"]
+    assert (a["weight"], b["weight"]) == (0.75, 0.25)
+    assert a["share"] == pytest.approx(0.75, abs=0.01) and a["share"] + b["share"] == pytest.approx(1)
+    assert a["epochs"] == pytest.approx(3 * b["epochs"], rel=0.05)
+
+
 def test_a_recipe_for_people(kosmos_here: Command, tiny_files: Path) -> None:
     finished = kosmos_here("data", "stats", "recipe.yaml", "--steps", "10", cwd=tiny_files)
     assert finished.returncode == 0
@@ -120,7 +137,7 @@ def test_a_recipe_for_people(kosmos_here: Command, tiny_files: Path) -> None:
     assert lines[0] == "recipe.yaml: the first 10 of 100 steps; 288 slots a step"
     text = next(line.split() for line in lines if re.match(r"text +4 ", line))
     assert text[1:4] == ["4", "192", "66.7"]
-    assert any(re.match(r"pairs +pairs.tar +4 ", line) for line in lines)
+    assert any(re.match(r"pairs +pairs.tar +100.00 +100.00 +4 ", line) for line in lines)
     assert lines[-1].startswith("pairs: ") and lines[-1].endswith(" records")
 
 
