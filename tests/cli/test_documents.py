@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from kosmos.cli.generate import keep_order
 from kosmos.cli.main import VERBS, main, verb_parser
 from kosmos.data.picturebook.packages import PACKAGES, cache_directory
+from kosmos.data.readers import reader_names
+from tests.cli.data.corpora import write_lines, write_wet
 from tests.cli.tiny_run import png
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -110,8 +112,37 @@ def test_the_steps_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert moved and all(name.startswith(("last_layer.", "post_layernorm.")) for name in moved)
 
 
+def test_the_data(
+    tiny_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Run in a folder that holds small files of the names that are shown."""
+    for name in ("wiki", "pile", "pairs"):
+        (tmp_path / name).mkdir()
+    for name, place in (("recipe.yaml", ""), ("corpus.jsonl", ""), ("corpus.jsonl", "wiki"), ("pairs.tar", "pairs")):
+        shutil.copy(tiny_files / name, tmp_path / place)
+    shutil.copy(tiny_files / "pairs.tar", tmp_path)
+    shutil.copytree(tiny_files / "tokenizer", tmp_path / "tokenizer")
+    write_wet(tmp_path / "crawl.warc.wet.gz")
+    sets = [{"text": f"of {name}", "meta": {"pile_set_name": name}} for name in ("Github", "Wikipedia (en)")]
+    write_lines(tmp_path / "pile" / "00.jsonl.zst", sets)
+    (tmp_path / "cc12m.tsv").write_text("http://example.com/cat.jpg\ta cat\n")
+    monkeypatch.chdir(tmp_path)
+    shown = kosmos_commands(REPOSITORY / "docs" / "data.md")
+    assert [words[1] for words in shown] == ["prepare"] * 3 + ["inspect"] * 2 + ["stats"] * 3 + ["verify"]
+    for arguments in shown:
+        assert main(arguments) == 0, (arguments, capsys.readouterr().err)
+    assert (tmp_path / "crawl" / "crawl-00000.jsonl").is_file() and (tmp_path / "pairs.png").is_file()
+    assert "Github" not in (tmp_path / "pile-plain" / "00-00000.jsonl").read_text()
+    assert (tmp_path / "bad.jsonl").read_text() == ""
+
+
+def test_every_reader_is_in_the_table_of_the_data() -> None:
+    table = re.findall(r"^\| (`.*?) \|", (REPOSITORY / "docs" / "data.md").read_text(), flags=re.MULTILINE)
+    assert set(re.findall(r"`(.*?)`", " ".join(table))) == {*reader_names(), "picturebook.<world>"}
+
+
 @pytest.mark.parametrize(
-    "document", [d for d in DOCUMENTS if d.name not in ("README.md", "training.md")], ids=lambda d: d.name
+    "document", [d for d in DOCUMENTS if d.name not in ("README.md", "training.md", "data.md")], ids=lambda d: d.name
 )
 def test_no_other_document_shows_commands_that_nothing_runs(document: Path) -> None:
     assert kosmos_commands(document) == []
