@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         told = {"file": args.file, "reader": reader, "guessed_by": guess.reason if guess else None, "records": shown}
         print(json.dumps(told, ensure_ascii=False, indent=2))
     else:
-        print(f"{args.file}: reader {reader}" + (f", guessed: {guess.reason}" if guess else ""))
+        print(f"{args.file or 'generated'}: reader {reader}" + (f", guessed: {guess.reason}" if guess else ""))
         for description in shown:
             print("\n".join(_lines(description, args.full)))
         print(f"\n{counted(len(found), 'record')} shown, {bad} bad")
@@ -167,6 +167,6 @@ def _write_sheet(args: argparse.Namespace, reader: str, cards: list[Card]) -> No
     if not cards:
         print("no picture to draw: no contact sheet is written", file=sys.stderr)
         return
-    name = args.file.rstrip("/").rpartition("/")[2]
+    name = args.file.rstrip("/").rpartition("/")[2] or reader
     write_sheet(args.sheet, cards, name, f"{reader}: {len(cards)} pictures of the first {args.records} records")
     print(f"contact sheet: {args.sheet}", file=sys.stderr if args.json else sys.stdout)

@@ -66,7 +66,7 @@ def _run_corpus(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(figures, ensure_ascii=False, indent=2))
         return 0
-    print(f"{args.path}: reader {reader}" + (f", guessed: {guess.reason}" if guess else ""))
+    print(f"{args.path or 'generated'}: reader {reader}" + (f", guessed: {guess.reason}" if guess else ""))
     _print_corpus(figures)
     return 0
 
@@ -74,8 +74,9 @@ def _run_corpus(args: argparse.Namespace) -> int:
 def _print_corpus(figures: dict[str, Any]) -> None:
     from kosmos.cli.tables import counted, print_table, readable_bytes
 
-    records = "" if figures["records"] is None else f", {counted(figures['records'], 'record')}"
-    print(f"{counted(figures['files'], 'file')}, {readable_bytes(figures['bytes'])}{records}")
+    parts = [counted(figures["files"], "file"), readable_bytes(figures["bytes"])] if figures["files"] else []
+    parts += [] if figures["records"] is None else [counted(figures["records"], "record")]
+    print(", ".join(parts))
     print(f"measured on {counted(figures['measured'], 'record')}: {figures['how']}")
     print()
     pictures = figures["pictures"]
