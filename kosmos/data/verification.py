@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -145,15 +145,20 @@ def _check_pictures(record: Seen, answer: _Answer) -> BadRecord | None:
 
 def _in_processes(entry: CorpusConfig, tasks: Iterator[_Task], workers: int) -> Iterator[_Answer]:
     """The answers in the order of the tasks, a few of which wait for each process."""
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_open, initargs=(entry,))
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_open, initargs=(entry,))
     try:
-        waiting = [pool.submit(_check_there, task) for task in islice(tasks, 4 * workers)]
+        waiting = deque(pool.submit(_check_there, task) for task in islice(tasks, 4 * workers))
         while waiting:
-            yield waiting.pop(0).result()
-            waiting += [pool.submit(_check_there, task) for task in islice(tasks, 1)]
-    except BrokenProcessPool as error:
-        raise DataError(f"{entry.path}: a process that read it died; --workers 0 shows why") from error
+            yield waiting.popleft().result()
+            waiting.extend(pool.submit(_check_there, task) for task in islice(tasks, 1))
+    except BaseException as error:
+        # A task can be a file that takes hours.
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise DataError(f"{entry.path}: a process that read it died; --workers 0 shows why") from error
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import hashlib
 import json
 import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.cli.data.corpora import PAIRS, write_lines, write_pairs
-from tests.cli.process import Command, one_line
+from tests.cli.process import Command, environment, one_line
 
 
 @pytest.mark.parametrize(
@@ -124,16 +130,14 @@ def test_an_index_of_another_content(kosmos_here: Command, tmp_path: Path) -> No
     assert kosmos_here(*arguments, cwd=tmp_path).returncode == 0
 
 
-def test_processes_find_the_same_in_the_same_order(kosmos: Command, tmp_path: Path) -> None:
+def test_processes_find_the_same_in_the_same_order(kosmos_here: Command, kosmos: Command, tmp_path: Path) -> None:
     for shard in range(3):
         rows = "".join(
             json.dumps({"text": f"{shard} {number}"} if number % 97 else {"txt": "?"}) + "\n" for number in range(600)
         )
         (tmp_path / f"{shard}.jsonl").write_text(rows)
     arguments = ["data", "verify", ".", "--reader", "jsonl", "--json", "--max-bad-fraction", "1"]
-    alone = kosmos(*arguments, "--log", "alone.jsonl", cwd=tmp_path)
-    # The log is of the same ending, so it must lie elsewhere than the corpus.
-    (tmp_path / "alone.jsonl").rename(tmp_path / "alone.log")
+    alone = kosmos_here(*arguments, "--log", "alone.log", cwd=tmp_path)
     shared = kosmos(*arguments, "--log", "shared.log", "--workers", "2", cwd=tmp_path)
     assert (alone.returncode, shared.returncode) == (0, 0), shared.stderr
     one, two = json.loads(alone.stdout), json.loads(shared.stdout)
@@ -141,6 +145,37 @@ def test_processes_find_the_same_in_the_same_order(kosmos: Command, tmp_path: Pa
     assert one["bad_records"] == two["bad_records"] == {"no text field": 21}
     assert (tmp_path / "alone.log").read_text() == (tmp_path / "shared.log").read_text()
     assert len((tmp_path / "shared.log").read_text().splitlines()) == 21
+
+
+@pytest.mark.parametrize(
+    ("victim", "number", "code", "message"),
+    [
+        ("worker", signal.SIGKILL, 3, "x.jsonl.gz: a process that read it died; --workers 0 shows why"),
+        ("command", signal.SIGTERM, 4, "interrupted"),
+    ],
+)
+def test_a_process_that_is_killed(tmp_path: Path, victim: str, number: signal.Signals, code: int, message: str) -> None:
+    """Neither a dead worker nor one that would read for minutes is waited for."""
+    line = json.dumps({"text": "word " * 200}).encode() + b"\n"
+    (tmp_path / "x.jsonl.gz").write_bytes(gzip.compress(line * 20_000, compresslevel=1))
+    command = [sys.executable, "-m", "kosmos", "data", "verify", "x.jsonl.gz", "--reader", "jsonl", "--workers", "1"]
+    with subprocess.Popen(command, cwd=tmp_path, text=True, stdout=-1, stderr=-1, env=environment()) as running:
+        worker = child_of(running.pid)
+        os.kill(worker if victim == "worker" else running.pid, number)
+        out, err = running.communicate(timeout=60)
+    assert (running.returncode, out, err) == (code, "", f"kosmos: error: {message}\n")
+
+
+def child_of(pid: int) -> int:
+    """The process that `multiprocessing` has started for a task, as soon as there is one."""
+    for _ in range(3000):
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                if parent == pid and b"spawn_main" in (folder / "cmdline").read_bytes():
+                    return int(folder.name)
+        time.sleep(0.01)
+    raise AssertionError("no process was started")
 
 
 @pytest.mark.parametrize(
