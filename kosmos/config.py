@@ -165,6 +165,21 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True)
+class ParallelConfig:
+    """How a step is laid out on ranks and in memory. Only `gather` changes a result, in its last digits."""
+
+    __pydantic_config__ = STRICT
+
+    replicas: int = 1  # copies of the model; each is sharded over ranks / replicas (mesh dp_replicate x dp_shard)
+    gather: Literal["fp32", "bf16"] = "fp32"  # weights travel between ranks so; gradients always in fp32
+    # Gradients are summed over ranks after each micro-batch (less memory), or once a step (less traffic).
+    reduce: Literal["micro_batch", "step"] = "step"
+    # Activations kept for the backward pass: all; those of matrix products and attention; none but the blocks' inputs.
+    activation_checkpointing: Literal["none", "selective", "full"] = "none"
+    compile: bool = False  # torch.compile each block
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """A training recipe: `kosmos train CONFIG --out DIR`."""
 
@@ -173,6 +188,7 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
     tokenizer: str = ""  # a SentencePiece model file (`kosmos tokenizer train`, or the family's)
     steps: int = 300_000  # optimizer steps
     seed: int = 1
@@ -182,6 +198,10 @@ class TrainConfig:
     log_every: int = 10  # steps between two lines of progress
     checkpoint_every: int = 1000  # steps between two checkpoints
     keep_checkpoints: int = 2  # so many of the newest stay
+    keep_every: int = 0  # and every checkpoint whose step this divides; 0: none
+    asynchronous_checkpoints: bool = False  # written behind the training, from a copy in the CPU's memory
+    # A step whose loss or gradient is infinite or NaN: stop, leave it out, or go back N steps and pass over the data.
+    on_nonfinite: str = "stop"  # stop | skip | rewind:N
     random_vision: bool = False  # allow a frozen vision tower with random weights
 
 

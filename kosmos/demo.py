@@ -39,7 +39,8 @@ from kosmos.evaluation.tasks.picturebook import picturebook_credits, picturebook
 from kosmos.runs import CHECKPOINTS, CONFIG_FILE, METRICS_FILE
 from kosmos.storage import check_manifest, commit_folder, make_folder, write_atomic
 from kosmos.tokenizer import Tokenizer
-from kosmos.training.loop import BAD_RECORDS_FILE, train
+from kosmos.training.loop import train
+from kosmos.training.run_logs import BAD_RECORDS_FILE, EVENTS_FILE
 from kosmos.training.threads import set_threads
 from kosmos.training.vision_pretraining import pretrain_vision
 
@@ -49,7 +50,17 @@ RECIPE_FILE, TOKENIZER, VISION, TIMES = "demo_recipe.yaml", "tokenizer", "vision
 FOLDERS = {"default": Path("runs/demo"), "short": Path("runs/demo-short"), "long": Path("runs/demo-long")}
 _OPTIONS = {"default": "no option", "short": "--short", "long": "--recipe long"}
 # Everything that a demo, finished or not, leaves in its folder; a killed one leaves `.NAME.xyz` of it as well.
-_TRAINED = (RECIPE_FILE, TOKENIZER, VISION, TIMES, CHECKPOINTS, CONFIG_FILE, METRICS_FILE, BAD_RECORDS_FILE)
+_TRAINED = (
+    RECIPE_FILE,
+    TOKENIZER,
+    VISION,
+    TIMES,
+    CHECKPOINTS,
+    CONFIG_FILE,
+    METRICS_FILE,
+    BAD_RECORDS_FILE,
+    EVENTS_FILE,
+)
 _REPORTED = (EVALUATION_FOLDER, PARTIAL_FOLDER, REPORT_JSON, REPORT_MD, CONTACT_SHEET, LOSS_CURVE, TIMING_JSON)
 _OURS = (*_TRAINED, *_REPORTED)
 

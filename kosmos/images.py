@@ -99,6 +99,13 @@ def image_features(segment: Segment, config: ModelConfig, training: bool) -> np.
     return preprocess(decode_image(segment), size, training)
 
 
+def blank_image(config: ModelConfig) -> np.ndarray:
+    """uint8 pixels [3, S, S] of a black picture."""
+    if config.vision is None:
+        raise UsageError("a model without a vision tower (vision: null) takes no images")
+    return np.zeros((3, config.vision.image_size, config.vision.image_size), np.uint8)
+
+
 def _open(data: bytes, where: str) -> PIL.Image.Image:
     if not data:
         raise ImageError(f"{where}: the file is empty; fetch or save it again")
@@ -154,5 +161,6 @@ register_modality(
         segment=Image,
         num_slots=lambda config: config.resampler.num_latents,
         features=image_features,
+        blank=blank_image,
     )
 )

@@ -22,7 +22,8 @@ class Modality:
     """What the data path knows of one modality.
 
     `features(segment, config, training)` gives one array of a fixed shape; `num_slots(config)` the embeddings per
-    segment; `begin` and `end` are the special tokens around the slots.
+    segment; `begin` and `end` are the special tokens around the slots. `blank(config)` gives features that say
+    nothing: what a rank encodes that has no segment while others have, so only training on several ranks needs it.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Modality:
     features: Callable[[Segment, ModelConfig, bool], np.ndarray]
     begin: str = "<image>"
     end: str = "</image>"
+    blank: Callable[[ModelConfig], np.ndarray] | None = None
 
 
 _MODALITIES: dict[str, Modality] = {}

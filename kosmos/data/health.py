@@ -7,7 +7,7 @@ rate is judged. So the verdict does not depend on which process made which lane.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,27 +100,33 @@ class SourceHealth:
         self.total = HealthCounts()
 
     def add(self, counts: HealthCounts) -> None:
-        """Add a step's counts; raises TooManyBadRecords when there are too many in all."""
-        total = self.total
-        total.read += counts.read
-        total.bad.update(counts.bad)
-        total.events.update(counts.events)
-        bad = total.bad.total()
-        if counts.found and bad > TOLERATED and bad > self._max_bad_fraction * total.read:
-            last = counts.found[-1]
-            raise TooManyBadRecords(
-                f"source '{self._source}': {bad} of {total.read} records are bad ({_reasons(total.bad)}), more than "
-                f"data.max_bad_fraction {self._max_bad_fraction:g} allows; the last: {last.where}: "
-                f"{last.detail or last.why}",
-                self._source,
-                tuple(counts.found),
-            )
+        """Add a step's counts."""
+        self.total.read += counts.read
+        self.total.bad.update(counts.bad)
+        self.total.events.update(counts.events)
+
+    def check(self, found: list[BadRecord]) -> None:
+        """Raise TooManyBadRecords when there are too many in all; `found` are those of the last step."""
+        judge(self._source, self.total.read, self.total.bad, found, self._max_bad_fraction)
 
     def state(self) -> dict[str, Any]:
         return {"read": self.total.read, "bad": dict(self.total.bad), "events": dict(self.total.events)}
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.total = HealthCounts(state["read"], Counter(state["bad"]), Counter(state["events"]))
+
+
+def judge(source: str, read: int, bad: Mapping[str, int], found: list[BadRecord], max_bad_fraction: float) -> None:
+    """Raise TooManyBadRecords when of `read` records more are bad than allowed; `found` are those of the last step."""
+    total = sum(bad.values())
+    if found and total > TOLERATED and total > max_bad_fraction * read:
+        last = found[-1]
+        raise TooManyBadRecords(
+            f"source '{source}': {total} of {read} records are bad ({_reasons(Counter(bad))}), more than "
+            f"data.max_bad_fraction {max_bad_fraction:g} allows; the last: {last.where}: {last.detail or last.why}",
+            source,
+            tuple(found),
+        )
 
 
 def add_states(states: list[dict[str, Any]]) -> dict[str, Any]:

@@ -7,8 +7,9 @@ or workers, and belongs to the step it came with: a step made ahead of time leav
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from kosmos.batch import Batch, Sequence, collate
@@ -96,6 +97,7 @@ class Stream:
         self._pad_id = pad_id
         self._numbered = list(enumerate(micro_batches(config)))[rank::world_size]
         self._health = {name: SourceHealth(name, config.max_bad_fraction) for name in config.sources}
+        self._judges = world_size == 1
         self._number = 0
         if state is not None:
             self._load(state, first_rank=rank == 0)
@@ -114,6 +116,9 @@ class Stream:
         }
         for name, counts in met.items():
             self._health[name].add(counts)
+            # One rank alone sees all there is; of several none does, and whoever joins them judges.
+            if self._judges:
+                self._health[name].check(counts.found)
         return Step(
             self._number,
             self._collate(made),
@@ -174,6 +179,21 @@ class Stream:
         close = getattr(self._rows, "close", None)
         if close is not None:
             close()
+
+
+def merge_counts(ranks: list[dict[str, SourceCounts]]) -> dict[str, SourceCounts]:
+    """What all ranks together put into a step."""
+    merged = {}
+    for name in ranks[0]:
+        parts = [counts[name] for counts in ranks]
+        total = SourceCounts(bad_records=Counter(), events=Counter())
+        for part in parts:
+            for key in ("rows", "tokens", "supervised_tokens", "images", "padding", "records"):
+                setattr(total, key, getattr(total, key) + getattr(part, key))
+            total.bad_records.update(part.bad_records)  # a Counter adds
+            total.events.update(part.events)
+        merged[name] = replace(total, bad_records=dict(total.bad_records), events=dict(total.events))
+    return merged
 
 
 def merge_states(states: list[dict[str, Any]]) -> dict[str, Any]:

@@ -33,8 +33,17 @@ FORMAT_VERSION = 1
 _Model = TypeVar("_Model", bound="Kosmos")
 
 
-def save(model: nn.Module, config: ModelConfig, folder: Path, processor: Saveable | None) -> None:
-    """Write the model into `folder`: into a temporary folder beside it first, then renamed."""
+def save(
+    model: nn.Module,
+    config: ModelConfig,
+    folder: Path,
+    processor: Saveable | None,
+    tensors: dict[str, Tensor] | None = None,
+) -> None:
+    """Write the model into `folder`: into a temporary folder beside it first, then renamed.
+
+    `tensors`: its values, where they are not the model's own at this moment.
+    """
     folder = folder.absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: exists already; choose another folder or remove it")
@@ -43,7 +52,7 @@ def save(model: nn.Module, config: ModelConfig, folder: Path, processor: Saveabl
         if processor is not None:
             processor.save(temporary)
         save_config(config, temporary / CONFIG_FILE)
-        save_tensors(dict(model.state_dict()), temporary / WEIGHTS_FILE)
+        save_tensors(dict(model.state_dict()) if tensors is None else tensors, temporary / WEIGHTS_FILE)
 
     write_folder(folder, fill)
 

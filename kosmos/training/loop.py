@@ -2,50 +2,51 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 
 from kosmos.config import Precision, TrainConfig
 from kosmos.config_checks import check_config
-from kosmos.config_files import config_to_mapping, load_config, save_config
+from kosmos.config_files import load_config, save_config
 from kosmos.data.health import TooManyBadRecords
 from kosmos.data.loader import open_stream
-from kosmos.data.readers import BadRecord
-from kosmos.data.stream import Step, StepStream
-from kosmos.errors import ConfigError, Interrupted, UsageError
+from kosmos.data.stream import Step, merge_states
+from kosmos.errors import ConfigError, Interrupted, KosmosError, UsageError
 from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
-from kosmos.runs import CONFIG_FILE, METRICS_FILE, WEIGHTS
+from kosmos.runs import CONFIG_FILE, WEIGHTS
 from kosmos.storage import make_folder
 from kosmos.tokenizer import Tokenizer
 from kosmos.training.checkpoint import (
+    Checkpoints,
     TrainingState,
     latest_checkpoint,
     load_model,
     load_optimizer,
     read_state,
-    save_checkpoint,
 )
 from kosmos.training.interrupt import StopRequest
-from kosmos.training.metrics import LineLog, step_record
+from kosmos.training.joint_stream import JointStream
+from kosmos.training.metrics import step_record
+from kosmos.training.nonfinite import MOST_IN_A_ROW, MOST_REWINDS, NonFinitePolicy
 from kosmos.training.optimizer import Optimizer
-from kosmos.training.precision import choose_device, choose_precision
+from kosmos.training.parallel import parallelize
+from kosmos.training.precision import choose_precision
 from kosmos.training.progress import open_progress
-from kosmos.training.step import TrainingModule, train_step
+from kosmos.training.run_logs import RunLogs
+from kosmos.training.same_recipe import check_same_recipe
+from kosmos.training.step import NonFiniteError, StepPlan, TrainingModule, train_step
 from kosmos.training.threads import set_threads
+from kosmos.training.world import World, open_world
 
-BAD_RECORDS_FILE = "bad_records.log"
-
-# What a resumed run may change: nothing of it moves a single bit of the result, or it is the user's own machine.
-_FREE_TO_CHANGE = ("device", "threads", "log_every", "checkpoint_every", "keep_checkpoints", "data.workers")
-# What a run starts from; it may lie in the run directory, which may be moved, or be named by another path.
-_PATHS = ("tokenizer", "model.vision.pretrained", "model.resampler.pretrained")
+_T = TypeVar("_T")
 
 
 def train(
@@ -58,110 +59,179 @@ def train(
 ) -> Path:
     """Train by a recipe into the run directory `out`, and return it. `on_step` gets each line of metrics.jsonl.
 
-    With `resume` an unfinished run goes on from its last whole checkpoint (one without any starts again, a finished
-    one is left as it is). Raises UsageError when `out` holds something and `resume` is not given, or the recipe is
-    another than the run's; DataError; StorageError when the disk refuses; Interrupted after SIGINT or SIGTERM.
+    Under torchrun all ranks call this, and one of them writes. With `resume` an unfinished run goes on from its last
+    whole checkpoint (one without any starts again, a finished one is left as it is), on any number of ranks. Raises
+    UsageError when `out` holds something and `resume` is not given, or the recipe is another than the run's; DataError;
+    StorageError when the disk refuses; Interrupted after SIGINT or SIGTERM.
     """
     out = Path(out)
     check_config(config, "recipe")
-    found = _find_checkpoint(config, out, resume)
-    set_threads(config.threads)
-    device = choose_device(config.device)
-    done = read_state(found) if found else None
-    first = done.step if done else 0
-    if first >= config.steps:
-        return out
-    precision: Precision = choose_precision(done.precision if done else config.precision, device)
-
-    tokenizer_path = str(found / WEIGHTS) if found else config.tokenizer
-    model_config = replace(config.model, trained_precision=precision)
-    processor = _open_processor(tokenizer_path, config, model_config)
-    torch.manual_seed(config.seed)
-    model = (load_model(found) if found else Kosmos(model_config, random_vision=config.random_vision)).to(device)
-    optimizer = Optimizer(model, config.optimizer, config.steps)
-    if found:
-        load_optimizer(found, optimizer)
-    model.train()
-    module = TrainingModule(model)
-
-    with ExitStack() as stack:
-        progress = stack.enter_context(open_progress(config.steps, first, config.log_every, quiet))
-        stop = stack.enter_context(StopRequest(quiet))
-        stream = FirstStepReady(open_stream(config.data, processor, config.seed, done.stream if done else None))
-        stack.callback(stream.close)
-        # Only now, with everything in place, is the run directory touched: a run that cannot start leaves nothing.
-        make_folder(out)
-        if not found:
-            save_config(config, out / CONFIG_FILE)
-        metrics = stack.enter_context(LineLog(out / METRICS_FILE, first))
-        bad_records = stack.enter_context(LineLog(out / BAD_RECORDS_FILE, first))
-        number = first
-        while True:
-            begin = time.perf_counter()
-            try:
-                step = next(stream)
-            except TooManyBadRecords as error:
-                _log_bad(bad_records, number + 1, [(error.source, bad) for bad in error.found])
-                raise
-            waited = time.perf_counter() - begin
-            number = step.number
-            _log_bad(bad_records, number, step.bad)
-            result = train_step(
-                module,
-                optimizer,
-                step.batches,
-                step=number,
-                seed=config.seed,
-                device=device,
-                precision=precision,
-            )
-            record = step_record(result, step, time.perf_counter() - begin, waited)
-            metrics.write(record)
-            progress.step(record)
-            if on_step is not None:
-                on_step(record)
-            last = number == config.steps
-            if last or stop.requested or number % config.checkpoint_every == 0:
-                # The lines of a step must be on disk before its checkpoint says that the step is done.
-                metrics.sync()
-                bad_records.sync()
-                state = TrainingState(number, config.seed, precision, step.state)
-                save_checkpoint(out, state, model, processor, optimizer, config.keep_checkpoints)
-            if last:
-                return out
-            if stop.requested:
-                raise Interrupted(f"{out}: saved after step {number} of {config.steps} and stopped; resume to go on")
+    with open_world(config.device, config.parallel.replicas) as world:
+        set_threads(config.threads)
+        _Run(config, out, world, resume, quiet or not world.is_first, on_step).go()
+    return out
 
 
-class FirstStepReady:
-    """A stream whose first step is made at once, so that what is wrong with the data is known before a run begins.
+class _Rewind(Exception):
+    """Go back to a checkpoint, with the data where it is now."""
 
-    Too many bad records are kept for the first `next`: there is a log to name them in by then.
-    """
+    def __init__(self, checkpoint: Path, state: TrainingState) -> None:
+        super().__init__(str(checkpoint))
+        self.checkpoint = checkpoint
+        self.state = state
 
-    def __init__(self, stream: StepStream) -> None:
-        self._stream = stream
-        self._first: Step | TooManyBadRecords | None
+
+def on_first(world: World, act: Callable[[], _T]) -> _T:
+    """What `act` gives on the first rank, on all; its error is raised on all."""
+    value: Any = None
+    if world.is_first:
         try:
-            self._first = next(stream)
-        except TooManyBadRecords as error:
-            self._first = error
-        except BaseException:
-            stream.close()
-            raise
-        self.close = stream.close
-
-    def __next__(self) -> Step:
-        first, self._first = self._first, None
-        if isinstance(first, TooManyBadRecords):
-            raise first
-        return next(self._stream) if first is None else first
+            value = act()
+        except KosmosError as error:
+            value = error
+    value = world.from_first(value)
+    if isinstance(value, KosmosError):
+        raise value
+    return cast(_T, value)
 
 
-def _log_bad(log: LineLog, step: int, found: list[tuple[str, BadRecord]]) -> None:
-    """Name the records that were passed over while the step was made."""
-    for source, bad in found:
-        log.write({"step": step, "source": source, "why": bad.why, "where": bad.where, "detail": bad.detail})
+class _Run:
+    """One call of `train` on one rank."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        out: Path,
+        world: World,
+        resume: bool,
+        quiet: bool,
+        on_step: Callable[[dict[str, Any]], None] | None,
+    ) -> None:
+        self._config, self._out, self._world, self._quiet, self._on_step = config, out, world, quiet, on_step
+        # One rank looks, so that all go on from the same.
+        self._found = on_first(world, lambda: _find_checkpoint(config, out, _resumes(resume)))
+
+    def go(self) -> None:
+        """Train to the end."""
+        found = self._found
+        state = read_state(found) if found else None
+        for _ in range(MOST_REWINDS):
+            try:
+                self._train(found, state)
+                return
+            except _Rewind as rewind:
+                found, state = rewind.checkpoint, rewind.state
+        raise NonFiniteError(f"{self._out}: went back {MOST_REWINDS} times; lower optimizer.lr; see events.jsonl")
+
+    def _train(self, found: Path | None, done: TrainingState | None) -> None:
+        """Train on from `done`, the weights and moments being those of `found`."""
+        config, world = self._config, self._world
+        first = done.step if done else 0
+        if first >= config.steps:
+            return
+        precision: Precision = choose_precision(done.precision if done else config.precision, world.device)
+        model_config = replace(config.model, trained_precision=precision)
+        processor = _open_processor(str(found / WEIGHTS) if found else config.tokenizer, config, model_config)
+        torch.manual_seed(config.seed)
+        model = load_model(found) if found else Kosmos(model_config, random_vision=config.random_vision)
+        model = model.to(world.device)
+        module = TrainingModule(model, joined=world.mesh is not None)
+        parallelize(module, model, config.parallel, world)
+        optimizer = Optimizer(model, config.optimizer, config.steps)
+        if found:
+            load_optimizer(found, optimizer, world)
+        model.train()
+        plan = StepPlan.of(config.data, world)
+        checkpoints = Checkpoints(
+            self._out, processor, world, config.keep_checkpoints, config.keep_every, config.asynchronous_checkpoints
+        )
+        with ExitStack() as stack:
+            progress = stack.enter_context(open_progress(config.steps, first, config.log_every, self._quiet))
+            stop = stack.enter_context(StopRequest(self._quiet))
+            own = open_stream(
+                config.data, processor, config.seed, done.stream if done else None, world.rank, world.size
+            )
+            stream = JointStream(own, world, config.data.max_bad_fraction)
+            stack.callback(stream.close)
+            # Only now, with everything in place, is the run directory touched: a run that cannot start leaves nothing.
+            on_first(world, lambda: self._begin(done is None))
+            logs = stack.enter_context(RunLogs(self._out, first, writes=world.is_first))
+            skipped = 0
+            for number in range(first + 1, config.steps + 1):
+                begin = time.perf_counter()
+                try:
+                    step, stopping = stream.next(stop.requested)
+                except TooManyBadRecords as error:
+                    logs.bad(number, [(error.source, bad) for bad in error.found])
+                    raise
+                waited = time.perf_counter() - begin
+                logs.bad(number, step.bad)
+                try:
+                    result = train_step(
+                        module,
+                        optimizer,
+                        step.batches,
+                        step=number,
+                        seed=config.seed,
+                        world=world,
+                        precision=precision,
+                        plan=plan,
+                        reduce_each=config.parallel.reduce == "micro_batch",
+                    )
+                    skipped = 0
+                except NonFiniteError as error:
+                    skipped += 1
+                    logs.event({"step": number, "data_step": step.number, "event": "nonfinite", "why": str(error)})
+                    checkpoints.wait()
+                    self._after_nonfinite(error, number, skipped, step, precision)
+                    result = None
+                record = step_record(number, result, step, time.perf_counter() - begin, waited)
+                logs.metrics(record)
+                progress.step(record)
+                if self._on_step is not None:
+                    self._on_step(record)
+                # Several ranks stop at the step on which they agreed; one alone need not wait for the next.
+                stopping = stop.requested if world.mesh is None else stopping
+                last = number == config.steps
+                if last or stopping or number % config.checkpoint_every == 0:
+                    # The lines of a step must be on disk before its checkpoint says that the step is done.
+                    logs.sync()
+                    checkpoints.save(self._state(number, step, precision), model, optimizer)
+                if stopping and not last:
+                    checkpoints.wait()
+                    raise Interrupted(
+                        f"{self._out}: saved after step {number} of {config.steps} and stopped; resume to go on"
+                    )
+            checkpoints.wait()
+
+    def _state(self, number: int, step: Step, precision: Precision) -> TrainingState:
+        """What the first rank writes; the data's state is gathered from all."""
+        return TrainingState(number, self._config.seed, precision, merge_states(self._world.gather(step.state)))
+
+    def _after_nonfinite(
+        self, error: NonFiniteError, number: int, skipped: int, step: Step, precision: Precision
+    ) -> None:
+        """Return when the run goes on with the next step. Raises what the policy says instead."""
+        policy = NonFinitePolicy.parse(self._config.on_nonfinite)
+        if policy.action == "skip" and skipped < MOST_IN_A_ROW:
+            return
+        if policy.action == "rewind":
+            back = on_first(self._world, lambda: latest_checkpoint(self._out, number - policy.steps))
+            if back is not None:
+                # The data goes on after the step that failed: what made it fail is passed over.
+                there = read_state(back).step
+                raise _Rewind(back, replace(self._state(number, step, precision), step=there))
+        raise error
+
+    def _begin(self, new: bool) -> None:
+        make_folder(self._out)
+        if new:
+            save_config(self._config, self._out / CONFIG_FILE)
+
+
+def _resumes(asked: bool) -> bool:
+    """Whether the run may go on from a checkpoint: it was asked to, or torchrun has started it again."""
+    return asked or os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
 
 
 def _find_checkpoint(config: TrainConfig, out: Path, resume: bool) -> Path | None:
@@ -175,44 +245,8 @@ def _find_checkpoint(config: TrainConfig, out: Path, resume: bool) -> Path | Non
             raise UsageError(f"{out}: exists already and is not empty; resume it, or choose another run directory")
         return None
     if (out / CONFIG_FILE).exists():
-        _check_same_recipe(config, load_config(out / CONFIG_FILE, TrainConfig), out)
+        check_same_recipe(config, load_config(out / CONFIG_FILE, TrainConfig), out)
     return latest_checkpoint(out)
-
-
-def _check_same_recipe(config: TrainConfig, before: TrainConfig, out: Path) -> None:
-    """Raises UsageError that names the keys in which a resumed run would differ."""
-    now_keys, before_keys = _flat(config_to_mapping(config)), _flat(config_to_mapping(before))
-    keys = [*now_keys, *(key for key in before_keys if key not in now_keys)]
-    different = [
-        key
-        for key in keys
-        if key not in _FREE_TO_CHANGE
-        and (now := now_keys.get(key)) != (then := before_keys.get(key))
-        and not (key in _PATHS and now and then and _same_within(out, now, then))
-    ]
-    if different:
-        raise UsageError(
-            f"{out}: the run was started with another recipe ({', '.join(different[:5])}); "
-            "resume with its own config.yaml, or start a new run"
-        )
-
-
-def _same_within(out: Path, now: str, before: str) -> bool:
-    """Whether `now` lies in the run directory `out`, and `before` named the same place in it."""
-    run, place = out.resolve(), Path(now).resolve()
-    if run not in place.parents:
-        return False
-    inside = place.relative_to(run).parts
-    return Path(before).parts[-len(inside) :] == inside
-
-
-def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(data, dict):
-        return {prefix: data}
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return flat
 
 
 def _open_processor(path: str, config: TrainConfig, model_config: Any) -> Processor:

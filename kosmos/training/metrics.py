@@ -15,15 +15,21 @@ from kosmos.storage import write_atomic
 from kosmos.training.step import StepResult
 
 
-def step_record(result: StepResult, step: Step, seconds: float, data_wait: float) -> dict[str, Any]:
-    """The line of one step. `seconds` is the step's wall time with the wait for data, `data_wait` that wait."""
-    sources = {name: {"loss": result.source_loss.get(name), **asdict(counts)} for name, counts in step.counts.items()}
+def step_record(number: int, result: StepResult | None, step: Step, seconds: float, data_wait: float) -> dict[str, Any]:
+    """The line of step `number`; without a result the step was left out.
+
+    `seconds` is the step's wall time with the wait for data, `data_wait` that wait.
+    """
+    losses = result.source_loss if result is not None else {}
+    sources = {name: {"loss": losses.get(name), **asdict(counts)} for name, counts in step.counts.items()}
     totals = _totals(step.counts)
     return {
-        "step": step.number,
-        "lr": result.lr,
-        "loss": result.loss,
-        "grad_norm": result.grad_norm,
+        "step": number,
+        # After going back over steps that failed, the data is ahead of the step.
+        **({"data_step": step.number} if step.number != number else {}),
+        "lr": result.lr if result is not None else None,
+        "loss": result.loss if result is not None else None,
+        "grad_norm": result.grad_norm if result is not None else None,
         "sources": sources,
         "timing": {
             "seconds": round(seconds, 6),
@@ -39,12 +45,12 @@ def _totals(counts: dict[str, SourceCounts]) -> SourceCounts:
 
 
 class LineLog:
-    """A file of JSON lines that carry a `step`; a resumed run cuts it back to its checkpoint's step."""
+    """A file of JSON lines that carry a `step`; a resumed run cuts it back to its checkpoint's step (None: never)."""
 
-    def __init__(self, path: Path, last_step: int) -> None:
+    def __init__(self, path: Path, last_step: int | None) -> None:
         self._path = path
         try:
-            if path.is_file():
+            if last_step is not None and path.is_file():
                 _truncate(path, last_step)
             # Unbuffered: what a full disk refused must not come back, as another error, when the file is closed.
             self._file = open(path, "ab", buffering=0)  # noqa: SIM115  closed by __exit__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from kosmos.config import OptimizerConfig
 from kosmos.errors import ConfigError, StorageError
@@ -47,8 +48,13 @@ class Optimizer:
         )
 
     def clip(self) -> Tensor:
-        """Scale gradients to a global norm of at most `clip_norm`; returns the norm before."""
-        return nn.utils.clip_grad_norm_(list(self._parameters.values()), self._config.clip_norm)
+        """Scale gradients to a global norm of at most `clip_norm`; returns the norm before, over all ranks."""
+        norm = nn.utils.clip_grad_norm_(list(self._parameters.values()), self._config.clip_norm)
+        return norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+    def drop(self) -> None:
+        """Drop the gradients of a step that is not applied."""
+        self._adamw.zero_grad(set_to_none=True)
 
     def step(self, step: int) -> float:
         """Apply the gradients of step t and drop them; returns the learning rate used."""
@@ -60,22 +66,32 @@ class Optimizer:
         return rate
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Moments by parameter name: `NAME.exp_avg`, `NAME.exp_avg_sq`, `NAME.step`."""
+        """Moments by parameter name: `NAME.exp_avg`, `NAME.exp_avg_sq`, `NAME.step`; sharded as the parameters are."""
+        if not self._adamw.state:
+            # Before the first step that is applied: what AdamW itself would begin with.
+            return {name: torch.zeros_like(tensor) for name, tensor in self.empty_state_tensors().items()}
         return {
             f"{name}.{key}": value
             for name, parameter in self._parameters.items()
             for key, value in self._adamw.state[parameter].items()
         }
 
+    def empty_state_tensors(self) -> dict[str, Tensor]:
+        """Tensors of the names, shapes and shards of `state_tensors`, to be filled and loaded."""
+        found: dict[str, Tensor] = {}
+        for name, parameter in self._parameters.items():
+            found[f"{name}.step"] = torch.zeros((), dtype=torch.float32)
+            # Laid out as its parameter: the fused kernel walks both in the order of memory.
+            found[f"{name}.exp_avg"] = torch.empty_like(parameter, requires_grad=False)
+            found[f"{name}.exp_avg_sq"] = torch.empty_like(parameter, requires_grad=False)
+        return found
+
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Take over what `state_tensors` gave. Raises StorageError when it belongs to other parameters."""
+        """Take over the filled tensors of `empty_state_tensors`. Raises StorageError when they are of another model."""
         self._adamw.state.clear()
         for full_name, tensor in tensors.items():
             name, _, key = full_name.rpartition(".")
             parameter = self._parameters.get(name)
             if parameter is None or (key != "step" and tensor.shape != parameter.shape):
                 raise StorageError(f"the optimizer's state does not fit the model: {full_name}")
-            if key != "step":
-                # Laid out as its parameter: the fused kernel walks both in the order of memory.
-                tensor = torch.empty_like(parameter).copy_(tensor)
             self._adamw.state[parameter][key] = tensor.to(parameter.device)

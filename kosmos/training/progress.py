@@ -105,6 +105,8 @@ def summary(record: dict[str, Any]) -> str:
     """Loss, learning rate and speed of a step's record."""
     per_source = " ".join(f"{name} {s['loss']:.3f}" for name, s in record["sources"].items() if s["loss"] is not None)
     timing = record["timing"]
+    if record["loss"] is None:
+        return "left out: its loss or gradient is not finite"
     # Vision pretraining reads no tokens.
     unit = "tokens" if "tokens_per_second" in timing else "images"
     speed = timing[f"{unit}_per_second"]

@@ -15,14 +15,17 @@ from kosmos.runs import resolve, steps
 from kosmos.storage import check_manifest
 from kosmos.tokenizer import Tokenizer
 from kosmos.training.checkpoint import (
+    Checkpoints,
     TrainingState,
     latest_checkpoint,
     load_model,
     load_optimizer,
     read_state,
-    save_checkpoint,
 )
 from kosmos.training.optimizer import Optimizer
+from kosmos.training.world import World
+
+ALONE = World(0, 1, torch.device("cpu"))
 
 
 class Run:
@@ -38,9 +41,10 @@ class Run:
             parameter.grad = torch.ones_like(parameter)
         self.optimizer.step(1)
 
-    def save(self, step: int, keep: int = 2) -> Path:
+    def save(self, step: int, keep: int = 2, keep_every: int = 0) -> Path:
         state = TrainingState(step, seed=1, precision="fp32", stream={"step": step})
-        return save_checkpoint(self.folder, state, self.model, self.processor, self.optimizer, keep)
+        Checkpoints(self.folder, self.processor, ALONE, keep, keep_every).save(state, self.model, self.optimizer)
+        return self.folder / "checkpoints" / f"step-{step}"
 
 
 @pytest.fixture
@@ -52,7 +56,7 @@ def test_what_is_saved_comes_back(run: Run) -> None:
     folder = run.save(5)
     assert sorted(p.name for p in folder.iterdir()) == [
         "MANIFEST.sha256",
-        "optimizer.safetensors",
+        "optimizer",
         "state.json",
         "weights",
     ]
@@ -64,7 +68,7 @@ def test_what_is_saved_comes_back(run: Run) -> None:
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), run.model.parameters(), strict=True))
     assert [p.requires_grad for p in model.parameters()] == [p.requires_grad for p in run.model.parameters()]
     optimizer = Optimizer(model, OptimizerConfig(warmup_steps=0), 100)
-    load_optimizer(folder, optimizer)
+    load_optimizer(folder, optimizer, ALONE)
     before, after = run.optimizer.state_tensors(), optimizer.state_tensors()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -78,10 +82,47 @@ def test_the_last_n_are_kept_and_leftovers_removed(run: Run) -> None:
     assert sorted(p.name for p in (run.folder / "checkpoints").iterdir()) == ["step-2", "step-3"]
 
 
+def test_every_nth_stays(run: Run) -> None:
+    for step in range(1, 8):
+        run.save(step, keep=1, keep_every=3)
+    assert [number for number, _ in steps(run.folder)] == [3, 6, 7]
+
+
+def test_an_asynchronous_save_holds_what_was_there_when_it_was_asked_for(run: Run) -> None:
+    before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    moments = {name: tensor.clone() for name, tensor in run.optimizer.state_tensors().items()}
+    checkpoints = Checkpoints(run.folder, run.processor, ALONE, keep=2, asynchronous=True)
+    checkpoints.save(TrainingState(5, 1, "fp32", {}), run.model, run.optimizer)
+    for parameter in run.model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    run.optimizer.step(2)
+    checkpoints.wait()
+    folder = run.folder / "checkpoints" / "step-5"
+    model = load_model(folder)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    optimizer = Optimizer(model, OptimizerConfig(warmup_steps=0), 100)
+    load_optimizer(folder, optimizer, ALONE)
+    assert all(torch.equal(tensor, moments[name]) for name, tensor in optimizer.state_tensors().items())
+
+
+def test_an_asynchronous_save_that_failed_is_told_at_the_next(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.save(1)
+    checkpoints = Checkpoints(run.folder, run.processor, ALONE, keep=2, asynchronous=True)
+
+    def refuse(*args: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "sync_tree", refuse)
+    checkpoints.save(TrainingState(2, 1, "fp32", {}), run.model, run.optimizer)
+    with pytest.raises(StorageError, match="No space left on device"):
+        checkpoints.save(TrainingState(3, 1, "fp32", {}), run.model, run.optimizer)
+    assert [number for number, _ in steps(run.folder)] == [1]
+
+
 def test_a_damaged_checkpoint_is_stepped_back_over_and_written_anew(run: Run) -> None:
     run.save(1)
     second = run.save(2)
-    file = second / "optimizer.safetensors"
+    file = second / "optimizer" / "__0_0.distcp"
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
@@ -97,11 +138,11 @@ def test_when_all_are_damaged_it_says_so(run: Run) -> None:
     assert latest_checkpoint(run.folder / "other") is None
 
 
-@pytest.mark.parametrize("stage", ["save_file", "write_manifest", "sync_tree"])
+@pytest.mark.parametrize("stage", ["dcp_save", "write_manifest", "sync_tree"])
 def test_a_refusing_disk_harms_nothing(run: Run, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
     kept = run.save(1)
 
-    def refuse(*args: object) -> None:
+    def refuse(*args: object, **options: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, stage, refuse)

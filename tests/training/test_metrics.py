@@ -16,7 +16,7 @@ from kosmos.training.step import StepResult
 def record() -> dict[str, object]:
     counts = {"text": SourceCounts(2, 30, 28, 0, 2), "pairs": SourceCounts(1, 10, 4, 1, 6, 0, {"bad json": 1})}
     result = StepResult(loss=2.5, grad_norm=0.5, lr=1e-3, source_loss={"text": 2.0, "pairs": 6.0})
-    return step_record(result, Step(7, [], counts, {}), seconds=2.0, data_wait=0.5)
+    return step_record(7, result, Step(7, [], counts, {}), seconds=2.0, data_wait=0.5)
 
 
 def test_the_line_of_a_step() -> None:

@@ -19,6 +19,9 @@ from kosmos.processor import Processor
 from kosmos.tokenizer import Tokenizer
 from kosmos.training.optimizer import Optimizer
 from kosmos.training.step import TrainingModule, train_step
+from kosmos.training.world import World
+
+ALONE = World(0, 1, torch.device("cpu"))
 
 SIZE = 16
 STEPS = 300
@@ -89,7 +92,7 @@ def trained(processor: Processor, redeal: bool) -> Kosmos:
         pairs = [encode(shown, int(order[shown]) if redeal else shown) for shown in range(len(PICTURES))]
         rows = [join(pairs[first : first + 4], separate=True) for first in range(0, len(pairs), 4)]
         batch = collate(rows, processor.tokenizer.pad_id)
-        train_step(module, optimizer, [batch], step=step, seed=0, device=torch.device("cpu"), precision="fp32")
+        train_step(module, optimizer, [batch], step=step, seed=0, world=ALONE, precision="fp32")
     return model
 
 

@@ -1,0 +1,63 @@
+"""Whether a run may be resumed with a recipe: what a resumed run may change, and what it may not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kosmos.config import TrainConfig
+from kosmos.config_files import config_to_mapping
+from kosmos.errors import UsageError
+
+# Nothing of it moves a bit of the result on the same ranks, or it is the user's own machine.
+_FREE_TO_CHANGE = (
+    "device",
+    "threads",
+    "log_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "keep_every",
+    "asynchronous_checkpoints",
+    "on_nonfinite",
+    "data.workers",
+)
+_FREE_GROUPS = ("parallel.",)
+# What a run starts from; it may lie in the run directory, which may be moved, or be named by another path.
+_PATHS = ("tokenizer", "model.vision.pretrained", "model.resampler.pretrained")
+
+
+def check_same_recipe(config: TrainConfig, before: TrainConfig, out: Path) -> None:
+    """Raises UsageError that names the keys in which a resumed run would differ."""
+    now_keys, before_keys = _flat(config_to_mapping(config)), _flat(config_to_mapping(before))
+    keys = [*now_keys, *(key for key in before_keys if key not in now_keys)]
+    different = [
+        key
+        for key in keys
+        if key not in _FREE_TO_CHANGE
+        and not key.startswith(_FREE_GROUPS)
+        and (now := now_keys.get(key)) != (then := before_keys.get(key))
+        and not (key in _PATHS and now and then and _same_within(out, now, then))
+    ]
+    if different:
+        raise UsageError(
+            f"{out}: the run was started with another recipe ({', '.join(different[:5])}); "
+            "resume with its own config.yaml, or start a new run"
+        )
+
+
+def _same_within(out: Path, now: str, before: str) -> bool:
+    """Whether `now` lies in the run directory `out`, and `before` named the same place in it."""
+    run, place = out.resolve(), Path(now).resolve()
+    if run not in place.parents:
+        return False
+    inside = place.relative_to(run).parts
+    return Path(before).parts[-len(inside) :] == inside
+
+
+def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(data, dict):
+        return {prefix: data}
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat
