@@ -17,10 +17,10 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from kosmos.cli.parser import whole_number
-from kosmos.errors import DataError, StorageError
+from kosmos.errors import DataError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from kosmos.data.verification import Verification
@@ -44,22 +44,44 @@ def run(args: argparse.Namespace) -> int:
 
     guess = None if args.reader else guess_reader(args.path)
     reader = args.reader or (guess.reader if guess else "")
+    _check_log(args, reader)
     begin = time.perf_counter()
     with contextlib.ExitStack() as stack:
-        try:
-            log = stack.enter_context(args.log.open("w", encoding="utf-8")) if args.log else None
-        except OSError as error:
-            raise StorageError(f"{args.log}: cannot write: {error.strerror}") from error
+        # Opened once the files are listed: a log in their folder is none of them.
+        log: TextIO | None = None
 
         def write(problem: BadRecord) -> None:
-            if log is not None:
+            nonlocal log
+            if args.log is not None:
+                log = log or stack.enter_context(_open_log(args.log))
                 log.write(json.dumps(asdict(problem), ensure_ascii=False) + "\n")
 
         found = verify(CorpusConfig(reader, args.path, field=args.field), args.workers, write)
+        if args.log is not None and log is None:
+            stack.enter_context(_open_log(args.log))  # empty: nothing was found
     seconds = time.perf_counter() - begin
     _print(args, reader, guess.reason if guess else None, found, seconds)
     _judge(args, found)
     return 0
+
+
+def _check_log(args: argparse.Namespace, reader: str) -> None:
+    """Raises StorageError or UsageError for a log that cannot be written, before hours go into reading."""
+    if args.log is None:
+        return
+    from kosmos.data.inspection import files_of
+
+    if not args.log.parent.is_dir():
+        raise StorageError(f"{args.log}: cannot write: no such folder")
+    if str(args.log.resolve()) in {str(Path(file).resolve()) for file in files_of(reader, args.path, args.field)}:
+        raise UsageError(f"{args.log}: one of the files to verify; choose another name for the log")
+
+
+def _open_log(path: Path) -> TextIO:
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"{path}: cannot write: {error.strerror}") from error
 
 
 def _fraction(text: str) -> float:

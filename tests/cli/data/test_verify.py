@@ -137,7 +137,9 @@ def test_processes_find_the_same_in_the_same_order(kosmos_here: Command, kosmos:
         )
         (tmp_path / f"{shard}.jsonl").write_text(rows)
     arguments = ["data", "verify", ".", "--reader", "jsonl", "--json", "--max-bad-fraction", "1"]
-    alone = kosmos_here(*arguments, "--log", "alone.log", cwd=tmp_path)
+    alone = kosmos_here(*arguments, "--log", "alone.jsonl", cwd=tmp_path)
+    # The log is a file of the same ending, in the same folder, and yet none of the corpus.
+    (tmp_path / "alone.jsonl").rename(tmp_path / "alone.log")
     shared = kosmos(*arguments, "--log", "shared.log", "--workers", "2", cwd=tmp_path)
     assert (alone.returncode, shared.returncode) == (0, 0), shared.stderr
     one, two = json.loads(alone.stdout), json.loads(shared.stdout)
@@ -183,8 +185,9 @@ def child_of(pid: int) -> int:
     [
         (["missing", "--reader", "jsonl"], 3, "missing: no such file or folder"),
         (["x.jsonl", "--reader", "nothing"], 2, "no reader 'nothing'"),
+        ([".", "--reader", "jsonl", "--log", "x.jsonl"], 2, "x.jsonl: one of the files to verify; choose another"),
         (["x.jsonl", "--max-bad-fraction", "3"], 2, "argument --max-bad-fraction: 3: must be between 0 and 1"),
-        (["x.jsonl", "--log", "no/such/folder.jsonl"], 5, "no/such/folder.jsonl: cannot write: No such file"),
+        (["x.jsonl", "--log", "no/such/folder.jsonl"], 5, "no/such/folder.jsonl: cannot write: no such folder"),
     ],
 )
 def test_errors_of_one_line(
