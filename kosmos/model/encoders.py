@@ -66,7 +66,8 @@ class ImageEncoder(nn.Module):
         if pixels.device.type == "cpu" and (padded := round_up(count)) > count:
             pixels = torch.cat((pixels, pixels.new_zeros(padded - count, *pixels.shape[1:])))
         embeddings: Tensor = self.resampler(self.vision(self.normalize(pixels)))
-        return embeddings[:count]
+        # No view leaves a module that may be sharded: its hooks are lost with one.
+        return embeddings if len(embeddings) == count else embeddings[:count].clone()
 
 
 register_encoder("image", ImageEncoder)

@@ -57,6 +57,8 @@ def parallelize(module: nn.Module, model: Kosmos, config: ParallelConfig, world:
         options["mp_policy"] = MixedPrecisionPolicy(
             param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
         )
+    for parameter in model.parameters():
+        parameter.data = parameter.data.contiguous()  # shards are cut along the first dimension
     for block in blocks(model):
         fully_shard(block, **options)
     for encoder in model.encoders.values():
