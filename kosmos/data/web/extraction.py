@@ -10,7 +10,7 @@ from kosmos.data.web.page import tidy
 from kosmos.data.web.placement import place_pictures
 from kosmos.data.web.reading_order import forget_inline_classes, reading_order
 
-_LINES = frozenset("p head item quote cell code row table list lb div".split())
+_LINES = frozenset(["p", "head", "item", "quote", "cell", "code", "row", "table", "list", "lb", "div"])
 _SPACE = re.compile(r"\s+")
 
 
