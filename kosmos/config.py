@@ -141,11 +141,24 @@ class DataConfig:
     __pydantic_config__ = STRICT
 
     sources: dict[str, SourceConfig] = field(default_factory=dict)
+    # Folder or address in which relative paths (corpora's, and the tokenizer's) lie; `$NAME`: from the environment.
+    root: str = ""  # empty: the working directory
     look_ahead: int = 16  # documents that wait to fill a row well, for each row of a step
     # Records are shuffled within windows of this many, and the shards before: disks like to read in order.
     shuffle_window: int = 16_384
     max_bad_fraction: float = 0.01
     workers: int = 0  # processes that make rows ahead of the steps; 0: they are made between the steps
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """Loss on held-out rows, by source: the same rows each time, without dropout, on any number of ranks."""
+
+    __pydantic_config__ = STRICT
+
+    every: int = 0  # steps between two validations; the last step has one too. 0: none
+    batches: int = 4  # so many times `rows_per_step` rows of each source
+    sources: dict[str, SourceConfig] = field(default_factory=dict)  # as data.sources, of shards that are held out
 
 
 @dataclass(frozen=True)
@@ -189,13 +202,19 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
-    tokenizer: str = ""  # a SentencePiece model file (`kosmos tokenizer train`, or the family's)
+    # A SentencePiece model file (`kosmos tokenizer train`, or the family's); empty: that of `start_from`.
+    tokenizer: str = ""
+    # A run, a step or a model folder whose weights to begin with, instead of new ones; the optimizer begins anew.
+    start_from: str = ""
     steps: int = 300_000  # optimizer steps
     seed: int = 1
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the hardware multiplies it natively
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: the GPU where there is one
     threads: int = 0  # CPU threads; 0: what OMP_NUM_THREADS says, or one per core
     log_every: int = 10  # steps between two lines of progress
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+    # Metrics go there too, beside metrics.jsonl (pip install 'kosmos[track]').
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
     checkpoint_every: int = 1000  # steps between two checkpoints
     keep_checkpoints: int = 2  # so many of the newest stay
     keep_every: int = 0  # and every checkpoint whose step this divides; 0: none

@@ -104,6 +104,7 @@ def _train(config: TrainConfig) -> Iterator[Problem]:
     yield from _under("model", _model(config.model))
     yield from _under("data", _data(config.data, config.model))
     yield from _under("optimizer", _optimizer(config.optimizer))
+    yield from _under("validation", _validation(config))
     vision = config.model.vision
     if vision and (vision.kind, vision.norm, vision.trainable, vision.pretrained) == ("conv", "batch", "all", None):
         message = "batch statistics move in vision pretraining only; use norm: group, or a tower that is pretrained"
@@ -114,6 +115,22 @@ def _train(config: TrainConfig) -> Iterator[Problem]:
     # The rate must come down to 0 at the last step, after the warm-up.
     if config.optimizer.warmup_steps >= config.steps > 0:
         yield "optimizer.warmup_steps", f"{config.optimizer.warmup_steps} is not below steps {config.steps}"
+
+
+def _validation(config: TrainConfig) -> Iterator[Problem]:
+    validation = config.validation
+    if validation.every < 0:
+        yield "every", "must be 0 (none) or more"
+    yield from _positive(validation, "batches")
+    yield from _data(DataConfig(sources=validation.sources), config.model)
+    if validation.every and not validation.sources:
+        yield "sources", "must name at least one source"
+    # Generated records are others for another seed; files are what they are.
+    trained = {(c.reader, c.path) for source in config.data.sources.values() for c in source.corpora if c.path}
+    for name, source in validation.sources.items():
+        for index, corpus in enumerate(source.corpora):
+            if (corpus.reader, corpus.path) in trained and not corpus.reader.startswith("picturebook."):
+                yield f"sources.{name}.corpora.{index}.path", f"{corpus.path} is trained on; name shards that are not"
 
 
 def _vision_pretraining(config: VisionPretrainingConfig) -> Iterator[Problem]:

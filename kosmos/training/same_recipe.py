@@ -20,15 +20,16 @@ _FREE_TO_CHANGE = (
     "asynchronous_checkpoints",
     "on_nonfinite",
     "data.workers",
+    "trackers",
 )
-_FREE_GROUPS = ("parallel.",)
+_FREE_GROUPS = ("parallel.", "validation.")
 # What a run starts from; it may lie in the run directory, which may be moved, or be named by another path.
-_PATHS = ("tokenizer", "model.vision.pretrained", "model.resampler.pretrained")
+_PATHS = ("tokenizer", "start_from", "model.vision.pretrained", "model.resampler.pretrained")
 
 
 def check_same_recipe(config: TrainConfig, before: TrainConfig, out: Path) -> None:
     """Raises UsageError that names the keys in which a resumed run would differ."""
-    now_keys, before_keys = _flat(config_to_mapping(config)), _flat(config_to_mapping(before))
+    now_keys, before_keys = flat(config_to_mapping(config)), flat(config_to_mapping(before))
     keys = [*now_keys, *(key for key in before_keys if key not in now_keys)]
     different = [
         key
@@ -54,10 +55,11 @@ def _same_within(out: Path, now: str, before: str) -> bool:
     return Path(before).parts[-len(inside) :] == inside
 
 
-def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
+def flat(data: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys."""
     if not isinstance(data, dict):
         return {prefix: data}
     flat: dict[str, Any] = {}
     for key, value in data.items():
-        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+        flat |= flat(value, f"{prefix}.{key}" if prefix else str(key))
     return flat
