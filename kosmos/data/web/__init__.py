@@ -1,1 +1,1 @@
-"""Web pages to interleaved documents, near-duplicates, and overlap with evaluation data: steps of datatrove pipelines."""
+"""Web pages to interleaved documents, near-duplicates, overlap with evaluation data: steps of datatrove pipelines."""

@@ -25,5 +25,5 @@ def read_array(path: Path) -> np.ndarray:
         # An empty file cannot be mapped.
         array: np.ndarray = np.load(path, mmap_mode="r" if path.stat().st_size > 1 << 16 else None, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise StorageError(f"{path}: cannot read what an earlier stage wrote; remove the folder and start anew") from error
+        raise StorageError(f"{path}: what an earlier stage wrote cannot be read; start anew in a new folder") from error
     return array

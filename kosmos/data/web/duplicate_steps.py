@@ -67,7 +67,8 @@ class FindGroups(CountingStep):
     def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
         """Write one list of places for each shard."""
         with self.busy():
-            pairs = np.concatenate([read_array(Path(self.pairs, f"{band:05d}.npy")) for band in range(self.rules.bands)])
+            files = [Path(self.pairs, f"{band:05d}.npy") for band in range(self.rules.bands)]
+            pairs = np.concatenate([read_array(file) for file in files])
             marked = later_members(np.unique(pairs, axis=0).tolist())
             starts = load_signatures(self.signatures, self.tasks).starts
             for task in range(self.tasks):

@@ -22,12 +22,11 @@ _WALL_FACTOR = 12  # a page that waits instead of computing is ended too, later
 
 def answer(request: dict[str, Any], page: bytes) -> dict[str, Any]:
     """What one request asks for: the language of a page, or its text and pictures."""
-    from kosmos.data.web.extraction import decode_page, extract_page, language_of, plain_text
+    from kosmos.data.web.extraction import decode_page, extract_page, is_in_language, plain_text
 
     html = decode_page(page, request["charset"])
     if request["what"] == "language":
-        language, rank = language_of(plain_text(html))
-        return {"language": language, "rank": rank}
+        return {"found": is_in_language(plain_text(html), request["language"])}
     extracted = extract_page(html)
     return {"text": extracted.text, "pictures": extracted.pictures, "furniture": extracted.furniture}
 

@@ -26,11 +26,11 @@ class Extractor:
         self._limits = limits
         self._process: subprocess.Popen[bytes] | None = None
 
-    def ask(self, what: str, page: bytes, charset: str = "") -> dict[str, Any] | str:
+    def ask(self, what: str, page: bytes, charset: str = "", language: str = "") -> dict[str, Any] | str:
         """The answer to `what` ("language" or "extract") with its CPU microseconds, or why there is none."""
         process = self._running()
         assert process.stdin is not None and process.stdout is not None
-        request = json.dumps({"what": what, "charset": charset}).encode()
+        request = json.dumps({"what": what, "charset": charset, "language": language}).encode()
         try:
             process.stdin.write(REQUEST.pack(len(request), len(page)) + request + page)
             process.stdin.flush()

@@ -26,15 +26,16 @@ class KeepLanguage(CountingStep):
     def run(self, data: Iterable[Any], rank: int = 0, world_size: int = 1) -> Iterator[Any]:
         """Yield the pages in the language."""
         for page in data:
-            said = extractor(self.limits).ask("language", page.metadata["html"], page.metadata["charset"])
+            meta = page.metadata
+            said = extractor(self.limits).ask("language", meta["html"], meta["charset"], self.language)
             if isinstance(said, str):
                 self.remove(said)
                 continue
             self.count(CPU, said["cpu"])
-            if said["language"] == self.language:
+            if said["found"]:
                 yield page
             else:
-                self.remove("unknown language" if said["language"] == "unknown" else "another language")
+                self.remove("unknown language" if said["found"] is None else "another language")
 
 
 class ExtractContent(CountingStep):

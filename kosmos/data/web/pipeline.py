@@ -88,9 +88,7 @@ def page_stages(
     """The stages over inputs as `list_inputs` gives them."""
     work, tasks, root = out / plan.WORK, inputs["tasks"], inputs["root"]
     kept_pages = str(work / "pages")
-    read = (
-        ReadFolder(root, inputs["pages"], settings.limits) if root else ReadWarc(inputs["files"], settings.limits)
-    )
+    read = ReadFolder(root, inputs["pages"], settings.limits) if root else ReadWarc(inputs["files"], settings.limits)
     first = [
         read,
         *page_steps(settings),

@@ -12,13 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 # Elements that do not break a line of text.
-_INLINE = frozenset(
-    ["a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em", "font", "i", "img", "ins", "kbd", "label", "mark", "picture", "q", "s", "samp", "small", "source", "span", "strike", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr"]
+_INLINE_NAMES = (
+    "a abbr acronym b bdi bdo big cite code data del dfn em font i img ins kbd label mark picture q s samp "
+    "small source span strike strong sub sup time tt u var wbr"
 )
+_INLINE = frozenset(_INLINE_NAMES.split())
 # Elements whose content is no text of the page. A noscript repeats pictures that scripts load.
-_SKIPPED = frozenset(["script", "style", "noscript", "template", "head", "svg", "math", "object", "iframe", "canvas", "audio", "video"])
+_SKIPPED_NAMES = "script style noscript template head svg math object iframe canvas audio video"
+_SKIPPED = frozenset(_SKIPPED_NAMES.split())
 # Elements that hold a site's furniture, not the page's content.
-_FURNITURE = frozenset(["nav", "footer", "aside", "form", "button", "select"])
+_FURNITURE_NAMES = "nav footer aside form button select"
+_FURNITURE = frozenset(_FURNITURE_NAMES.split())
 _LAZY = ("data-src", "data-original", "data-lazy-src", "data-lazy", "data-url")
 _SIZE = re.compile(r"\s*(\d{1,6})(?:\.\d+)?\s*(?:px)?\s*$")
 _SMALL_PLACEHOLDER = 2_000  # characters of a data: URL that stands in for a picture loaded later

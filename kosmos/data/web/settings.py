@@ -57,7 +57,7 @@ class PictureRules:
 
 @dataclass(frozen=True)
 class DuplicateRules:
-    """Near-duplicates: MinHash of runs of `shingle` words, in `bands` of `rows`, then `similarity` of the signatures."""
+    """Near-duplicates: MinHash of runs of `shingle` words in `bands` of `rows`, then `similarity` of signatures."""
 
     shingle: int = 5
     bands: int = 14

@@ -16,7 +16,8 @@ _HASHTAG = re.compile(r"(?<!\S)#[^\W\d_]\w*")
 # Pictographs, dingbats, flags, and the marks that join and vary them count once through their first character.
 _EMOJI = re.compile("[\U0001f000-\U0001faff\u2600-\u27bf\u2b50\u2b55\u231a\u231b\u23e9-\u23f3\u3030\u303d]")
 _DAMAGED = re.compile("[\ufffd\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-_FUNCTION_WORDS = frozenset(["the", "be", "to", "of", "and", "that", "have", "with", "a", "in", "is", "are", "for", "on", "this", "it", "you", "as", "by", "from"])
+_COMMONEST = "the be to of and that have with a in is are for on this it you as by from"
+_FUNCTION_WORDS = frozenset(_COMMONEST.split())
 _UNPRONOUNCEABLE = re.compile(r"[^aeiouy]+|.*[bcdfghjklmnpqrstvwxz]{7}.*")
 _RUN = 10  # words
 
