@@ -12,7 +12,7 @@ Pictures come last, so that only those of documents that would stay are fetched.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from kosmos.data.web.page_steps import page_steps
 from kosmos.data.web.picture_steps import BringPictures, KeepPictures, OpenFetcher
 from kosmos.data.web.report import PipelineReport, load_report
 from kosmos.data.web.report_step import report_stage
-from kosmos.data.web.settings import DuplicateRules, PagesSettings
+from kosmos.data.web.settings import DuplicateRules, OverlapRules, PagesSettings
 from kosmos.data.web.tar_step import WriteTars
 from kosmos.errors import DataError
 
@@ -57,8 +57,11 @@ def pages(
         return report
     work = out / plan.WORK
     if settings.against:
-        index_evaluation(settings, work)
-    stages = page_stages(listed, out, settings, open_fetcher)
+        index_evaluation(settings.against, settings.overlap, work)
+    # Every worker asks hosts on its own; together they ask no oftener than one may.
+    rate = settings.fetch.per_host_rate / min(executor.workers, listed["tasks"])
+    polite = replace(settings, fetch=replace(settings.fetch, per_host_rate=rate))
+    stages = page_stages(listed, out, polite, open_fetcher)
     finished = run_stages(stages, work, executor, progress)
     return load_report(out) if finished else None
 
@@ -121,15 +124,13 @@ def duplicate_stages(work: Path, tasks: int, rules: DuplicateRules) -> list[Stag
     ]
 
 
-def index_evaluation(settings: PagesSettings, work: Path) -> OverlapIndex:
+def index_evaluation(against: tuple[str, ...], rules: OverlapRules, work: Path) -> OverlapIndex:
     """Make the index of the evaluation data, unless it is there. Raises DataError when nothing in it can be matched."""
     path = work / EVALUATION_INDEX
     if path.exists():
         return OverlapIndex.load(path)
-    index = OverlapIndex.build(evaluation_texts(settings.against), settings.overlap)
+    index = OverlapIndex.build(evaluation_texts(against), rules)
     if not index.runs:
-        raise DataError(
-            f"{settings.against[0]}: no item of the evaluation data has {settings.overlap.min_words} words or more"
-        )
+        raise DataError(f"{against[0]}: no item of the evaluation data has {rules.min_words} words or more")
     index.save(path)
     return index
