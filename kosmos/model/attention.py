@@ -57,6 +57,58 @@ def visibility(
     return Visibility(allowed.sum(-1) - 1, allowed[:, None], is_causal=False)
 
 
+# On a CPU, torch's backward pass of bf16 attention over short rows is slower than that of fp32: 3.7 times at 64 keys,
+# and at 512 keys it is 1.4 times faster.
+_SHORT_ON_CPU = 256
+# Queries that attend together where the weights are laid out: of a causal row only the keys before are looked at.
+_BLOCK = 128
+
+
+def attend(
+    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, is_causal: bool, dropout: float
+) -> Tensor:
+    """Scaled dot-product attention: queries [B, H, T, d] over keys and values [B, H, S, d] -> [B, H, T, d].
+
+    `mask` bool [B or 1, 1, T, S], True where a query may look. `dropout` acts on the attention weights.
+    """
+    training_on_cpu = queries.device.type == "cpu" and torch.is_grad_enabled()
+    if training_on_cpu and dropout > 0:
+        return _attend_by_blocks(queries, keys, values, mask, is_causal, dropout)
+    dtype = queries.dtype
+    slow_backward = training_on_cpu and dtype == torch.bfloat16 and keys.shape[2] < _SHORT_ON_CPU
+    if slow_backward:
+        queries, keys, values = queries.float(), keys.float(), values.float()
+    with torch.autocast("cpu", enabled=False) if slow_backward else nullcontext():
+        joined = F.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=mask, dropout_p=dropout, is_causal=is_causal
+        )
+    return joined.to(dtype)
+
+
+def _attend_by_blocks(
+    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, is_causal: bool, dropout: float
+) -> Tensor:
+    """The same written out, block of queries by block: torch has no fused CPU kernel with dropout.
+
+    Its fallback makes all weights of a causal row, of which half are zero; this is 2.4 times faster at 512 tokens.
+    """
+    length = keys.shape[2]
+    queries = queries * queries.shape[-1] ** -0.5
+    joined = []
+    for first in range(0, queries.shape[2], _BLOCK):
+        block = queries[:, :, first : first + _BLOCK]
+        seen = first + block.shape[2] if is_causal else length
+        scores = block @ keys[:, :, :seen].transpose(-1, -2)
+        if is_causal:
+            below = torch.ones(block.shape[2], seen, dtype=torch.bool, device=scores.device).tril(first)
+            scores = scores.masked_fill(~below, -torch.inf)
+        if mask is not None:
+            scores = scores.masked_fill(~mask[:, :, first : first + _BLOCK, :seen], -torch.inf)
+        weights = F.dropout(scores.softmax(-1), dropout)
+        joined.append(weights.to(values.dtype) @ values[:, :, :seen])
+    return torch.cat(joined, dim=2)
+
+
 class MultiHeadAttention(nn.Module):
     """Scaled dot-product attention with biased projections; with `sub_ln`, a LayerNorm over all heads joined.
 
@@ -82,21 +134,9 @@ class MultiHeadAttention(nn.Module):
         return x.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:
-        dtype = queries.dtype
-        slow_backward = dtype == torch.bfloat16 and queries.device.type == "cpu" and torch.is_grad_enabled()
-        if slow_backward:
-            # On a CPU, torch's backward pass of attention is 2 to 5 times slower in bf16 than in fp32.
-            queries, keys, values = queries.float(), keys.float(), values.float()
-        with torch.autocast("cpu", enabled=False) if slow_backward else nullcontext():
-            joined = F.scaled_dot_product_attention(
-                queries,
-                keys,
-                values,
-                attn_mask=mask,
-                dropout_p=self.dropout if self.training else 0.0,
-                is_causal=is_causal,
-            )
-        joined = joined.transpose(1, 2).flatten(-2).to(dtype)
+        dropout = self.dropout if self.training else 0.0
+        joined = attend(queries, keys, values, mask, is_causal, dropout)
+        joined = joined.transpose(1, 2).flatten(-2)
         if self.inner_attn_ln is not None:
             joined = self.inner_attn_ln(joined)
         result: Tensor = self.out_proj(joined)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from kosmos.batch import Batch
 from kosmos.errors import ConfigError
+from kosmos.model import attention
 from kosmos.model.decoder import Decoder
 from kosmos.model.kosmos import Kosmos
 from tests.model.tiny import ConcatenatingCache, tiny_batch, tiny_config, tiny_model
@@ -118,18 +119,20 @@ def test_dropout_everywhere_the_paper_has_it_and_only_in_training(monkeypatch: p
         }
     )
     seen: Counter[tuple[str, float]] = Counter()
-    plain_dropout, plain_attention = F.dropout, F.scaled_dot_product_attention
+    plain_dropout, plain_attention = F.dropout, attention.attend
 
     def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         seen["dropout", p if training else 0.0] += 1
         return plain_dropout(x, p, training, inplace)
 
-    def attention(*arguments: Any, **options: Any) -> Tensor:
-        seen["attention", options["dropout_p"]] += 1
-        return plain_attention(*arguments, **options)
+    def attend(*arguments: Any) -> Tensor:
+        rate = arguments[-1]
+        seen["attention", rate] += 1
+        seen["dropout", rate] -= rate > 0  # the weights' own, which is counted here
+        return plain_attention(*arguments)
 
     monkeypatch.setattr(F, "dropout", dropout)
-    monkeypatch.setattr(F, "scaled_dot_product_attention", attention)
+    monkeypatch.setattr(attention, "attend", attend)
     batch = tiny_batch(["tit"])
     # The embedding, two sub-layers in each of 2 layers; the activation; attention of 2 layers and the resampler.
     # transformers calls the attention of the tower's 2 blocks, without dropout.
