@@ -11,10 +11,10 @@ import json
 import re
 from functools import cache
 from pathlib import Path
+from pydoc_data import topics
 
 import numpy as np
 import PIL.Image
-from pydoc_data import topics
 
 from kosmos.data.tar_writer import InterleavedTarWriter, PairsTarWriter
 from kosmos.tokenizer import Tokenizer
