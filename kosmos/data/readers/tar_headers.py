@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from kosmos.errors import DataError
 
@@ -14,8 +13,7 @@ _REGULAR = (b"0", b"\0", b"7")
 _MOST_HEADER_BYTES = 1 << 20
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """A regular file in a tar; `offset` is where its content begins. Without a name: here the tar is cut or damaged."""
 
     name: str
@@ -34,16 +32,12 @@ def tar_members(file: BinaryIO, size: int, path: str) -> Iterator[Member]:
     while True:
         file.seek(position)
         block = file.read(_BLOCK)
-        if position and (position > size or 0 < len(block) < _BLOCK):
-            yield Member("", position, 0)
-            return
-        if not block or block.count(0) == _BLOCK:
-            if position == 0:
-                raise DataError(f"{path}: not a tar file: it is empty")
+        # Blocks of zeros end a tar, and many are left without any; but one of no bytes at all was never finished.
+        if block.count(0) == _BLOCK or (not block and position == size > 0):
             return
         header_size = _checked_size(block) if len(block) == _BLOCK else None
         if header_size is None:
-            if position == 0:
+            if position == 0 and len(block) == _BLOCK:
                 raise DataError(f"{path}: not a tar file")
             yield Member("", position, 0)
             return
@@ -77,10 +71,13 @@ def tar_members(file: BinaryIO, size: int, path: str) -> Iterator[Member]:
 def _checked_size(block: bytes) -> int | None:
     """The size a header tells, or None when it is no header."""
     told = _number(block[148:156])
-    summed = block[:148] + b" " * 8 + block[156:]
-    # Some old writers summed signed bytes.
-    if told not in (sum(summed), sum(summed) - 256 * sum(byte > 127 for byte in summed)):
-        return None
+    # The sum takes its own field as blanks.
+    total = sum(block) - sum(block[148:156]) + 256
+    if told != total:
+        high = sum(byte > 127 for byte in block[:148] + block[156:])
+        # Some old writers summed signed bytes.
+        if told != total - 256 * high:
+            return None
     return _number(block[124:136])
 
 
@@ -88,8 +85,9 @@ def _number(field: bytes) -> int | None:
     """A number in octal digits, or in base 256 where the first bit is set."""
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
+    digits = field.split(b"\0", 1)[0].strip()
     try:
-        return int(field.split(b"\0", 1)[0].strip() or b"0", 8)
+        return int(digits or b"0", 8) if not digits.startswith(b"-") else None
     except ValueError:
         return None
 
@@ -117,6 +115,6 @@ def _pax_fields(data: bytes) -> dict[str, str]:
         key, _, value = record.partition(b"=")
         fields[key.decode("utf-8", "replace")] = value.decode("utf-8", "surrogateescape")
         position += int(number)
-    if not fields.get("size", "0").isdigit():
+    if not fields.get("size", "0").isdecimal():
         del fields["size"]
     return fields

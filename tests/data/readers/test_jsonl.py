@@ -80,3 +80,19 @@ def test_another_reader_can_be_registered(write_jsonl: Write) -> None:
     path = write_jsonl("a.jsonl", [{"text": "x"}])
     register_reader("again", lambda entry, seed: open_reader(CorpusConfig("jsonl", entry.path), seed))
     assert records(open_reader(CorpusConfig("again", str(path)), 0)) == [Document("x")]
+
+
+def test_another_field_and_a_byte_order_mark(write_jsonl: Write) -> None:
+    path = write_jsonl("a.jsonl", [b"\xef\xbb\xbf", {"body": "a", "text": "no"}, {"text": "b"}])
+    found = records(open_reader(CorpusConfig("jsonl", str(path), field="body"), 0))
+    assert (found[0], why(found[1])) == (Document("a"), "no text field")
+
+
+def test_a_file_that_became_shorter_is_an_error(write_jsonl: Write) -> None:
+    path = write_jsonl("a.jsonl", [{"text": "a"}, {"text": "b"}])
+    reader = open_reader(CorpusConfig("jsonl", str(path)), 0)
+    assert reader.num_records(str(path)) == 2
+    with path.open("r+b") as file:
+        file.truncate(20)
+    with pytest.raises(DataError, match=r"a\.jsonl byte 14: the file became shorter since it was opened"):
+        reader.read(str(path), 1, 0)

@@ -102,3 +102,44 @@ def test_no_tar(tmp_path: Path) -> None:
     path.write_bytes(b"this is no tar" * 100)
     with pytest.raises(DataError, match=r"a\.tar: not a tar file"):
         records(open_reader(CorpusConfig("pairs_tar", str(path)), 0))
+
+
+def test_tags_in_captions_and_the_captions_place(write_tar: Write, png: Png) -> None:
+    red = png((255, 0, 0))
+    info = json.dumps({"caption": "c", "alt": "other"}).encode()
+    members = [
+        ("0.jpg", red),
+        ("0.txt", b"<PERSON> with a <3"),
+        ("1.JPG", red),
+        ("1.txt", b"<b>x</b> <3"),
+        ("1.json", info),
+    ]
+    path = write_tar("a.tar", members)
+    found = records(open_reader(CorpusConfig("pairs_tar", str(path)), 0))
+    assert [why(record) for record in found] == ["tag in caption", None]
+    assert found[1] == Document(Image(red), Text("<b>x</b> <3"))
+    named = records(open_reader(CorpusConfig("pairs_tar", str(path), field="alt"), 0))
+    assert ([why(record) for record in named], named[1]) == (["no caption", None], Document(Image(red), Text("other")))
+
+
+def test_supervision_of_interleaved_texts(write_tar: Write) -> None:
+    page = {"texts": ["Question", None, "answer"], "images": [None, "0.png", None]}
+    members = [("a.0.png", b"A"), ("b.0.png", b"A"), ("c.0.png", b"A")]
+    for key, supervised in (("a", [False, False, True]), ("b", [True]), ("c", [1, 0, 1])):
+        members.append((f"{key}.json", json.dumps(page | {"supervised": supervised}).encode()))
+    found = records(open_reader(CorpusConfig("interleaved_tar", str(write_tar("a.tar", members))), 0))
+    assert found[0] == Document(Text("Question", supervised=False), Image(b"A"), Text("answer"))
+    assert [why(record) for record in found] == [None, "bad json", "bad json"]
+
+
+def test_a_tar_without_members_and_one_of_no_bytes(write_tar: Write, tmp_path: Path) -> None:
+    assert records(open_reader(CorpusConfig("pairs_tar", str(write_tar("a.tar", []))), 0)) == []
+    (tmp_path / "a.tar").write_bytes(b"")
+    assert [why(r) for r in records(open_reader(CorpusConfig("pairs_tar", str(tmp_path)), 0))] == ["tar cut short"]
+
+
+def test_a_record_too_large_to_hold(write_tar: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kosmos.data.readers.shards.MAX_RECORD_BYTES", 1000)
+    path = write_tar("a.tar", [("0.png", bytes(1001)), ("0.txt", b"x"), ("1.png", bytes(1000)), ("1.txt", b"x")])
+    found = records(open_reader(CorpusConfig("pairs_tar", str(path)), 0))
+    assert [why(record) for record in found] == ["record too large", None]
