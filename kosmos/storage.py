@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -94,30 +95,46 @@ def write_manifest(folder: str | Path) -> Path:
 def check_manifest(folder: str | Path, under: str = "") -> None:
     """Check the files of `folder` against its MANIFEST.sha256; `under` limits it to one sub-folder, as "weights".
 
-    Raises StorageError that names the first file that is missing or changed, or the manifest itself.
+    A changed byte of the manifest itself is an error too. Raises StorageError that names the first file that is missing
+    or changed, or the manifest itself.
     """
     folder = Path(folder)
     manifest = folder / MANIFEST
-    try:
-        lines = manifest.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise StorageError(f"{manifest}: cannot be read, so the folder is not known to be whole") from error
-    checked = 0
-    for line in lines:
-        digest, separator, name = line.partition("  ")
-        if not separator or len(digest) != 64:
-            raise StorageError(f"{manifest}: damaged line {line[:80]!r}")
-        if under and not name.startswith(f"{under}/"):
-            continue
-        checked += 1
+    digests = _read_manifest(manifest)
+    if under:
+        digests = {name: digest for name, digest in digests.items() if name.startswith(f"{under}/")}
+        # What the manifest does not know of may be what it lost.
+        found = (path for path in sorted((folder / under).rglob("*")) if path.is_file())
+        unknown = next((path for path in found if path.relative_to(folder).as_posix() not in digests), None)
+        if digests and unknown is not None:
+            raise StorageError(f"{unknown}: is not in {MANIFEST}; remove it, or take another copy of the folder")
+    for name, digest in digests.items():
         try:
             actual = file_sha256(folder / name)
         except OSError as error:
             raise StorageError(f"{folder / name}: {error.strerror or error}; the manifest lists it") from error
         if actual != digest:
             raise StorageError(f"{folder / name}: damaged: its sha256 is not the one in {MANIFEST}")
-    if not checked:
+    if not digests:
         raise StorageError(f"{manifest}: lists no file" + (f" under {under}/" if under else ""))
+
+
+def _read_manifest(manifest: Path) -> dict[str, str]:
+    """sha256 by name. Raises StorageError when it is not to the byte what `write_manifest` writes."""
+    try:
+        text = manifest.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(f"{manifest}: cannot be read, so the folder is not known to be whole") from error
+    digests: dict[str, str] = {}
+    *lines, rest = text.split("\n")
+    for line in [*lines, rest] if rest else lines:
+        digest, separator, name = line.partition("  ")
+        if not separator or not re.fullmatch("[0-9a-f]{64}", digest) or not name or name in digests:
+            raise StorageError(f"{manifest}: damaged line {line[:80]!r}")
+        digests[name] = digest
+    if rest:
+        raise StorageError(f"{manifest}: its end is missing")
+    return digests
 
 
 def _umask() -> int:

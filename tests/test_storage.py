@@ -113,6 +113,23 @@ def test_missing_files_and_manifests(folder: Path) -> None:
         check_manifest(folder)
 
 
+@pytest.mark.parametrize("under", ["", "weights"])
+def test_no_byte_of_the_manifest_can_change_unseen(folder: Path, under: str) -> None:
+    whole = (folder / MANIFEST).read_bytes()
+    for place in range(len(whole)):
+        if under and place < whole.index(b"\n"):
+            continue  # the line of a file outside of the part
+        # A line break of another kind (\v, \r), another case, another bit, and a blank.
+        for value in {whole[place] ^ flip for flip in (1, 7, 0x20, 0x80)} | {ord(" "), ord("\t")} - {whole[place]}:
+            (folder / MANIFEST).write_bytes(whole[:place] + bytes([value]) + whole[place + 1 :])
+            with pytest.raises(StorageError):
+                check_manifest(folder, under)
+    for length in set(range(1, len(whole))) - {whole.index(b"\n") + 1}:
+        (folder / MANIFEST).write_bytes(whole[:length])
+        with pytest.raises(StorageError):
+            check_manifest(folder, under)
+
+
 def test_a_folder_is_committed_whole_or_the_error_names_it(tmp_path: Path) -> None:
     (tmp_path / "part").mkdir()
     (tmp_path / "part" / "a").write_text("x")
