@@ -59,7 +59,7 @@ def is_in_language(text: str, language: str) -> bool | None:
     from resiliparse.parse.lang import detect_fast
 
     ranks = dict(detect_fast(text, n_results=_LANGUAGES))
-    if not ranks:
+    if not ranks or not any(map(str.isalpha, text)):  # an empty text is near to every language
         return None
     return bool(ranks.get(language, math.inf) <= _LANGUAGE_MARGIN * min(ranks.values()))
 
@@ -73,7 +73,7 @@ def extract_page(html: str) -> ExtractedPage:
         return ExtractedPage("", [], 0)
     items = list(reading_order(tree))
     forget_inline_classes(tree)
-    xml = trafilatura.extract(tree, output_format="xml", include_images=False, include_comments=False, no_fallback=True)
+    xml = trafilatura.extract(tree, output_format="xml", include_images=False, include_comments=False, fast=True)
     text = main_text(xml) if xml else ""
     if not text:
         return ExtractedPage("", [], 0)

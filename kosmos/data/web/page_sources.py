@@ -12,6 +12,7 @@ from kosmos.data.web.settings import PageLimits
 from kosmos.data.web.step import READ, CountingStep
 
 PAGE_TOO_LARGE = "page over the size limit"
+_ENCODED = frozenset({"content-encoding", "transfer-encoding"})
 _HTML = ("text/html", "application/xhtml+xml")
 
 
@@ -100,6 +101,9 @@ class ReadWarc(CountingStep):
         html = record.reader.read(self.limits.max_bytes + 1)
         if len(html) > self.limits.max_bytes:
             self.remove(PAGE_TOO_LARGE)
+            return None
+        if len(html) < record.content_length and not _ENCODED.intersection(name.lower() for name, _ in headers):
+            self.remove("page cut short")
             return None
         url = record.headers.get("WARC-Target-URI", "")
         name = record.record_id or hashlib.sha256(f"{path} {record.stream_pos}".encode()).hexdigest()
