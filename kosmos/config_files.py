@@ -1,6 +1,7 @@
 """Configuration files: YAML (1.2, so that `2e-4` is a number) to dataclasses and back, strict about every key.
 
-Order: preset < file < overrides. A model's mapping may start from a preset: `model: {preset: picturebook, ...}`.
+Order: preset < file < overrides. A model's mapping may start from a preset: `model: {preset: picturebook, ...}`, a
+recipe from a packaged one: `recipe: kosmos-1`; a source of it that is set to null is left out.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -16,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from kosmos.config import ModelConfig
+from kosmos.config import DataConfig, ModelConfig, TrainConfig
 from kosmos.config_checks import problems
 from kosmos.config_errors import describe_error
 from kosmos.errors import ConfigError, nearest
@@ -25,6 +26,9 @@ from kosmos.storage import write_atomic
 T = TypeVar("T")
 
 PRESETS = Path(__file__).parent / "configs"
+RECIPES = PRESETS / "recipes"
+# What a mapping starts from is known before anything else is set in it.
+_STARTS = ("preset", "recipe")
 
 
 def load_config(path: str | Path, type_: type[T], overrides: Iterable[str] | Mapping[str, Any] = ()) -> T:
@@ -45,12 +49,13 @@ def config_from_mapping(
     given = dict(overrides) if isinstance(overrides, Mapping) else dict(_parse_override(pair) for pair in overrides)
     merged: dict[str, Any] = _plain(data)
     for key, value in given.items():
-        if key.split(".")[-1] == "preset":
+        if key.split(".")[-1] in _STARTS:
             _set(merged, key, value)
-    merged = _expand_presets(merged, type_, where)
+    merged = _expand(merged, type_, where)
     for key, value in given.items():
-        if key.split(".")[-1] != "preset":
+        if key.split(".")[-1] not in _STARTS:
             _set(merged, key, value)
+    _drop_null_sources(merged, type_)
 
     def line(key: str, message: str) -> str:
         origin = "command line" if any(key == k or key.startswith(f"{k}.") for k in given) else where
@@ -90,6 +95,11 @@ def preset_mapping(name: str) -> dict[str, Any]:
 def preset_names() -> list[str]:
     """Names of the packaged model presets, sorted."""
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def recipe_names() -> list[str]:
+    """Names of the packaged training recipes, sorted."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -191,13 +201,47 @@ def _set(data: dict[str, Any], key: str, value: Any) -> None:
             here = here[index]
 
 
-def _expand_presets(data: dict[str, Any], type_: Any, where: str) -> dict[str, Any]:
+def _expand(data: dict[str, Any], type_: Any, where: str) -> dict[str, Any]:
+    """`data` with what it, or a part of it, starts from."""
     if type_ is ModelConfig:
         return _expand_model(data, where)
-    for name, hint in get_type_hints(type_).items() if dataclasses.is_dataclass(type_) else ():
-        if dataclasses.is_dataclass(hint) and isinstance(data.get(name), dict):
-            data[name] = _expand_presets(data[name], hint, f"{where}: {name}")
+    if type_ is TrainConfig:
+        data = _expand_recipe(data, where)
+    for name, hint in _parts(type_):
+        if isinstance(data.get(name), dict):
+            data[name] = _expand(data[name], hint, f"{where}: {name}")
     return data
+
+
+def _parts(type_: Any) -> Iterator[tuple[str, Any]]:
+    """The fields of a configuration class that are such classes themselves."""
+    for name, hint in get_type_hints(type_).items() if dataclasses.is_dataclass(type_) else ():
+        if dataclasses.is_dataclass(hint):
+            yield name, hint
+
+
+def _drop_null_sources(data: dict[str, Any], type_: Any) -> None:
+    if type_ is DataConfig and isinstance(sources := data.get("sources"), dict):
+        data["sources"] = {name: source for name, source in sources.items() if source is not None}
+    for name, hint in _parts(type_):
+        if isinstance(data.get(name), dict):
+            _drop_null_sources(data[name], hint)
+
+
+def _expand_recipe(data: dict[str, Any], where: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
+    if "recipe" not in data:
+        return data
+    rest = dict(data)
+    name = rest.pop("recipe")
+    known = recipe_names()
+    if name not in known:
+        raise ConfigError(
+            f"{where}: recipe: no recipe '{name}'{nearest(str(name), known)}; there are: {', '.join(known)}"
+        )
+    if name in seen:
+        raise ConfigError(f"{where}: recipe: '{name}' starts from itself")
+    base = _expand_recipe(read_yaml(RECIPES / f"{name}.yaml"), f"recipe {name}", (*seen, name))
+    return _merge(base, rest)
 
 
 def _expand_model(data: dict[str, Any], where: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:

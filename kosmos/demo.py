@@ -44,7 +44,7 @@ from kosmos.training.run_logs import BAD_RECORDS_FILE, EVENTS_FILE
 from kosmos.training.threads import set_threads
 from kosmos.training.vision_pretraining import pretrain_vision
 
-RECIPES = PRESETS / "recipes"
+RECIPES = PRESETS / "demo"
 RECIPE_FILE, TOKENIZER, VISION, TIMES = "demo_recipe.yaml", "tokenizer", "vision", "demo_timing.json"
 # Where each recipe runs when nothing else is said, and how to ask for it.
 FOLDERS = {"default": Path("runs/demo"), "short": Path("runs/demo-short"), "long": Path("runs/demo-long")}

@@ -1,10 +1,22 @@
-"""The named model configurations inside the package (`kosmos/configs/*.yaml`)."""
+"""The named configurations inside the package: models (`kosmos/configs/*.yaml`) and training recipes (`recipes/`)."""
 
 from __future__ import annotations
 
-from kosmos.config import ModelConfig
-from kosmos.config_files import PRESETS, config_from_mapping, preset_mapping, preset_names
-from kosmos.errors import UsageError, nearest
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kosmos.config import ModelConfig, TrainConfig
+from kosmos.config_files import (
+    PRESETS,
+    RECIPES,
+    config_from_mapping,
+    load_config,
+    preset_mapping,
+    preset_names,
+    recipe_names,
+)
+from kosmos.errors import DataError, UsageError, nearest
 
 
 def preset_text(name: str) -> str:
@@ -17,9 +29,43 @@ def preset_text(name: str) -> str:
 
 def preset_summary(name: str) -> str:
     """The first comment line of a preset."""
-    return preset_text(name).partition("\n")[0].removeprefix("#").strip()
+    return _summary(preset_text(name))
 
 
 def load_preset(name: str) -> ModelConfig:
     """A preset as a checked configuration. Raises ConfigError for an unknown name."""
     return config_from_mapping(preset_mapping(name), ModelConfig, where=f"preset {name}")
+
+
+def recipe_text(name: str) -> str:
+    """A packaged recipe's YAML with its comments. Raises UsageError for an unknown name."""
+    names = recipe_names()
+    if name not in names:
+        raise UsageError(f"no recipe '{name}'{nearest(name, names)}; `kosmos recipes` lists them")
+    return (RECIPES / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def recipe_summary(name: str) -> str:
+    """The first comment line of a packaged recipe."""
+    return _summary(recipe_text(name))
+
+
+def find_recipe(given: str | Path) -> Path:
+    """The file of a recipe that is given by its file or by its name. Raises DataError when there is neither."""
+    if Path(given).is_file():
+        return Path(given)
+    names = recipe_names()
+    if str(given) in names:
+        return RECIPES / f"{given}.yaml"
+    raise DataError(
+        f"{given}: no such file, and no recipe of that name{nearest(str(given), names)}; `kosmos recipes` lists them"
+    )
+
+
+def load_recipe(given: str | Path, overrides: Iterable[str] | Mapping[str, Any] = ()) -> TrainConfig:
+    """A recipe by its file or by its name, with overrides on top. Raises DataError when there is none, ConfigError."""
+    return load_config(find_recipe(given), TrainConfig, overrides)
+
+
+def _summary(text: str) -> str:
+    return text.partition("\n")[0].removeprefix("#").strip()

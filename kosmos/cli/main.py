@@ -24,7 +24,8 @@ VERBS = {
     "generate": "continue text and pictures with a trained model",
     "evaluate": "measure a trained model on the picture book's held-out sets",
     "report": "print the report of a finished run again",
-    "presets": "list, show and copy the named configurations",
+    "presets": "list, show and copy the named configurations of models",
+    "recipes": "list, show and copy the packaged training recipes",
     "tokenizer": "train a SentencePiece tokenizer, or look into one",
     "data": "build training data",
 }

@@ -1,4 +1,4 @@
-"""List, show and copy the named configurations.
+"""List, show and copy the named configurations of models.
 
 examples:
   kosmos presets
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "show":
         return _show(args.name, args.json)
     if args.action == "copy":
-        return _copy(args.name, args.file)
+        return copy_text(preset_text(args.name), args.file)
     names = preset_names()
     width = max(map(len, names))
     for name in names:
@@ -69,8 +69,8 @@ def _show(name: str, as_json: bool) -> int:
     return 0
 
 
-def _copy(name: str, file: Path) -> int:
-    text = preset_text(name)
+def copy_text(text: str, file: Path) -> int:
+    """Write `text` to a file that must not exist yet. Raises UsageError when it does."""
     try:
         with file.open("x", encoding="utf-8") as target:
             target.write(text)

@@ -5,7 +5,9 @@ examples:
   kosmos train recipe.yaml --out runs/mine --optimizer.lr 1e-4 --steps 2K
   kosmos train runs/mine/config.yaml --out runs/mine --resume
   kosmos train recipe.yaml --keys
+  kosmos train kosmos-1 --out runs/kosmos-1 --data.root /data
 
+RECIPE is a YAML file, or the name of a packaged one (`kosmos recipes`).
 Every key of the recipe is an option too, with dots: preset < file < command line. Values are YAML (`null`, `[16, 32]`);
 2K is two thousand. Ctrl-C saves a checkpoint first; `--resume` goes on from the newest whole one, to the same result
 as if the run had never stopped.
@@ -16,14 +18,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from kosmos.errors import DataError, UsageError
+from kosmos.errors import UsageError
 
 # Options that the parser does not know are keys of the configuration.
 TAKES_OVERRIDES = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="recipe, a YAML file")
+    parser.add_argument("config", metavar="RECIPE", help="a YAML file, or the name of a packaged recipe")
     parser.add_argument("--out", type=Path, metavar="DIR", help="run directory; an empty or new one, unless --resume")
     parser.add_argument("--resume", action="store_true", help="go on with the run in DIR")
     parser.add_argument(
@@ -35,15 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from kosmos.cli.overrides import describe, read_overrides
-    from kosmos.config import TrainConfig
-    from kosmos.config_files import load_config
+    from kosmos.presets import load_recipe
 
-    if not args.config.is_file():
-        raise DataError(f"{args.config}: no such file; a recipe is a YAML file, see `kosmos train --help`")
     overrides = read_overrides(args.overrides)
     if args.random_vision is not None:
         overrides.append(f"random_vision={str(args.random_vision).lower()}")
-    config = load_config(args.config, TrainConfig, overrides)
+    config = load_recipe(args.config, overrides)
     if args.keys:
         print(describe(config))
         return 0

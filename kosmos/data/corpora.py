@@ -17,6 +17,7 @@ from kosmos.batch import Sequence
 from kosmos.config import SourceConfig
 from kosmos.data.permutation import Permutation, seed_of
 from kosmos.data.readers import BadRecord, Reader, open_reader
+from kosmos.data.root import at_root
 from kosmos.document import Document, Image, Segment
 from kosmos.errors import ConfigError, DataError, ImageError
 
@@ -121,8 +122,13 @@ class Corpus:
         return Document(*kept) if any(isinstance(segment, Image) for segment in kept) else None
 
 
-def open_corpora(source: str, config: SourceConfig, encoder: Encoder, seed: int, window: int) -> list[Corpus]:
-    """The corpora of one source, each with a seed of its own. Raises ConfigError for an empty or weightless list."""
+def open_corpora(
+    source: str, config: SourceConfig, encoder: Encoder, seed: int, window: int, root: str = ""
+) -> list[Corpus]:
+    """The corpora of one source, each with a seed of its own; relative paths lie in `root`.
+
+    Raises ConfigError for an empty or weightless list.
+    """
     if not config.corpora:
         raise ConfigError(f"data.sources.{source}: name at least one corpus")
     corpora = []
@@ -130,6 +136,7 @@ def open_corpora(source: str, config: SourceConfig, encoder: Encoder, seed: int,
         if not entry.weight > 0:
             raise ConfigError(f"data.sources.{source}: the weight of {entry.path or entry.reader} must be above 0")
         own = seed_of(seed, zlib.crc32(source.encode()), number)
+        entry = at_root(entry, root)
         # Readers may hand the seed to libraries that take 63 bits.
         reader = open_reader(entry, own >> 1)
         corpora.append(Corpus(reader, entry.path or entry.reader, encoder, config.leading_start, own, window))

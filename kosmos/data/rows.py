@@ -81,7 +81,7 @@ class _SourceLanes:
         seed: int,
         lanes: tuple[int, ...],
     ) -> None:
-        self._corpora = open_corpora(name, config, processor, seed, data.shuffle_window)
+        self._corpora = open_corpora(name, config, processor, seed, data.shuffle_window, data.root)
         settings = LaneSettings(
             config=config,
             corpora=self._corpora,

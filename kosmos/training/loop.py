@@ -19,7 +19,6 @@ from kosmos.data.health import TooManyBadRecords
 from kosmos.data.loader import open_stream
 from kosmos.data.stream import Step, merge_states
 from kosmos.errors import ConfigError, Interrupted, KosmosError, UsageError
-from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
 from kosmos.runs import CONFIG_FILE, WEIGHTS
 from kosmos.storage import make_folder
@@ -42,6 +41,7 @@ from kosmos.training.precision import choose_precision
 from kosmos.training.progress import open_progress
 from kosmos.training.run_logs import RunLogs
 from kosmos.training.same_recipe import check_same_recipe
+from kosmos.training.start import start_model, start_tokenizer
 from kosmos.training.step import NonFiniteError, StepPlan, TrainingModule, train_step
 from kosmos.training.threads import set_threads
 from kosmos.training.world import World, open_world
@@ -131,9 +131,9 @@ class _Run:
             return
         precision: Precision = choose_precision(done.precision if done else config.precision, world.device)
         model_config = replace(config.model, trained_precision=precision)
-        processor = _open_processor(str(found / WEIGHTS) if found else config.tokenizer, config, model_config)
+        processor = _open_processor(found, config, model_config)
         torch.manual_seed(config.seed)
-        model = load_model(found) if found else Kosmos(model_config, random_vision=config.random_vision)
+        model = load_model(found) if found else start_model(config, model_config)
         model = model.to(world.device)
         module = TrainingModule(model, joined=world.mesh is not None)
         parallelize(module, model, config.parallel, world)
@@ -249,10 +249,8 @@ def _find_checkpoint(config: TrainConfig, out: Path, resume: bool) -> Path | Non
     return latest_checkpoint(out)
 
 
-def _open_processor(path: str, config: TrainConfig, model_config: Any) -> Processor:
-    if not path:
-        raise ConfigError("tokenizer: name a SentencePiece model file; `kosmos tokenizer train` makes one")
-    tokenizer = Tokenizer.load(path)
+def _open_processor(found: Path | None, config: TrainConfig, model_config: Any) -> Processor:
+    tokenizer = Tokenizer.load(found / WEIGHTS) if found else start_tokenizer(config)
     if tokenizer.vocab_size > config.model.decoder.vocab_size:
         size = config.model.decoder.vocab_size
         raise ConfigError(f"model.decoder.vocab_size {size} is below the tokenizer's {tokenizer.vocab_size}")

@@ -107,20 +107,18 @@ def _counts(counts: dict[str, int]) -> str:
 
 
 def _run_recipe(args: argparse.Namespace) -> int:
-    from kosmos.config import TrainConfig
-    from kosmos.config_files import load_config
+    from kosmos.data.root import within_root
     from kosmos.data.row_statistics import measure_rows
-    from kosmos.errors import ConfigError, DataError
+    from kosmos.errors import ConfigError
+    from kosmos.presets import load_recipe
     from kosmos.processor import Processor
     from kosmos.tokenizer import Tokenizer
 
-    if not Path(args.path).is_file():
-        raise DataError(f"{args.path}: no such file")
-    config = load_config(args.path, TrainConfig)
+    config = load_recipe(args.path)
     if not config.tokenizer:
         raise ConfigError(f"{args.path}: tokenizer: name a SentencePiece model file")
     steps = args.steps or 20
-    processor = Processor(Tokenizer.load(config.tokenizer), config.model)
+    processor = Processor(Tokenizer.load(within_root(config.tokenizer, config.data.root)), config.model)
     figures = measure_rows(config.data, processor, config.seed, steps)
     if args.json:
         told = {"recipe": args.path, "steps": steps, "of": config.steps}
