@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -31,6 +32,8 @@ from kosmos.data.readers.records import RawRecord
 from kosmos.data.readers.sequential import input_files, records_of_file
 from kosmos.errors import DataError, StorageError, UsageError
 from kosmos.storage import MANIFEST, make_folder, sync, write_atomic
+
+logger = logging.getLogger(__name__)
 
 PROGRESS = "prepare.json"
 _PARTIAL = ".partial-"
@@ -136,12 +139,15 @@ class _Folder:
         except BlockingIOError as error:
             os.close(self._lock)
             raise UsageError(f"{self.out}: another `kosmos data prepare` is writing there") from error
-        except OSError:
-            # Some network disks know no locks.
-            pass
-        for left in self.out.glob(f"{_PARTIAL}*"):
-            shutil.rmtree(left, ignore_errors=True)
-        self._load()
+        except OSError as error:
+            logger.debug("%s: a disk without locks: %s", self.out, error)
+        try:
+            for left in self.out.glob(f"{_PARTIAL}*"):
+                shutil.rmtree(left, ignore_errors=True)
+            self._load()
+        except BaseException:
+            os.close(self._lock)
+            raise
         return self
 
     def __exit__(self, *problem: object) -> None:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kosmos.data import index
+from kosmos.data import index, sidecar
 from kosmos.data.index import block_index, line_index, prepare_index, split_name, tar_index
 from kosmos.data.readers.files import INDEX_SUFFIX, read_range
 from kosmos.errors import DataError, StorageError
@@ -146,19 +146,19 @@ def test_every_flipped_bit_of_an_index_is_found(place: Path) -> None:
     path = place / "a.jsonl"
     path.write_bytes(b"aa\n" * 20_000)
     expected = spans(line_index(str(path)))
-    sidecar = Path(f"{path}{INDEX_SUFFIX}")
-    good = sidecar.read_bytes()
+    kept = Path(f"{path}{INDEX_SUFFIX}")
+    good = kept.read_bytes()
     assert len(good) > 4 << 16
     for at in (0, 9, 20, 4096, 100_000, len(good) - 1):
-        sidecar.write_bytes(good[:at] + bytes([good[at] ^ 4]) + good[at + 1 :])
+        kept.write_bytes(good[:at] + bytes([good[at] ^ 4]) + good[at + 1 :])
         if at < 4096:  # the header is checked at once, and a damaged one is made again
             assert spans(line_index(str(path))) == expected
-            assert sidecar.read_bytes() == good
+            assert kept.read_bytes() == good
         else:
             with pytest.raises(StorageError, match=r"a\.jsonl\.kosmos-index: the index is damaged; delete it"):
                 spans(line_index(str(path)))
     for content in (b"", b"x", good[:-1], good + b"x"):
-        sidecar.write_bytes(content)
+        kept.write_bytes(content)
         assert spans(line_index(str(path))) == expected
 
 
@@ -184,7 +184,7 @@ def test_two_processes_may_make_it_at_once(place: Path) -> None:
 def test_where_the_folder_cannot_be_written_the_cache_keeps_it(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = place / "a.jsonl"
     path.write_bytes(b"aa\nbb\n")
-    real = index.atomic_file
+    real = sidecar.atomic_file
 
     def refuse(target: Path) -> object:
         if target.parent == place:
@@ -195,10 +195,10 @@ def test_where_the_folder_cannot_be_written_the_cache_keeps_it(place: Path, monk
     assert len(line_index(str(path))) == 2
     assert [file.name for file in place.iterdir()] == ["a.jsonl"]
     kept = Path(os.environ["KOSMOS_CACHE"]) / "indices"
-    [sidecar] = kept.glob(f"*{INDEX_SUFFIX}")
-    before = sidecar.stat().st_ino
+    [copy] = kept.glob(f"*{INDEX_SUFFIX}")
+    before = copy.stat().st_ino
     assert len(line_index(str(path))) == 2
-    assert sidecar.stat().st_ino == before
+    assert copy.stat().st_ino == before
     monkeypatch.setenv("KOSMOS_CACHE", str(place / "a.jsonl" / "no"))
     with pytest.raises(StorageError, match="cannot write its index .*; set KOSMOS_CACHE"):
         line_index(str(path))

@@ -91,6 +91,12 @@ def _interleaved_tar(entry: CorpusConfig, seed: int) -> Reader:
     return InterleavedTar(entry)
 
 
+def _generated_instructions(entry: CorpusConfig, seed: int) -> Reader:
+    from kosmos.data.picturebook.instructions import open_instructions
+
+    return open_instructions(entry, seed)
+
+
 _READERS: dict[str, ReaderFactory] = {
     "jsonl": _jsonl,
     "instructions": _instructions,
@@ -100,6 +106,7 @@ _READERS: dict[str, ReaderFactory] = {
     "pairs_tar": _pairs_tar,
     "pairs_parquet": _pairs_parquet,
     "interleaved_tar": _interleaved_tar,
+    "picturebook.instructions": _generated_instructions,
 }
 
 # Forms that are read from front to back only, and the command that makes of them what training reads.
@@ -130,7 +137,7 @@ def open_reader(entry: CorpusConfig, seed: int) -> Reader:
     Raises ConfigError for an unknown name and for forms that training cannot address, DataError for missing files.
     """
     name, path = entry.reader, entry.path
-    if name.startswith("picturebook."):
+    if name.startswith("picturebook.") and name not in _READERS:
         from kosmos.data.picturebook.reader import open_world
 
         return open_world(name.removeprefix("picturebook."), path, seed)

@@ -69,22 +69,23 @@ def read_lines(path: str) -> Iterator[tuple[int, bytes | None]]:
 
     A last line that a damage cut is not given out. Raises DamagedFile, DataError.
     """
-    rest, offset = bytearray(), 0
-    too_long = False
+    held, start = bytearray(), 0
+    dropped = 0  # bytes of the current line that were let go because it is too long
     for chunk in read_chunks(path):
-        rest += chunk
-        lines = rest.split(b"\n")
-        rest = lines.pop()
-        for line in lines:
-            yield offset, None if too_long else bytes(line)
-            offset += len(line) + 1
-            too_long = False
-        if len(rest) > MAX_RECORD_BYTES:
-            too_long = True
-            offset += len(rest)
-            rest = bytearray()
-    if rest or too_long:
-        yield offset, None if too_long else bytes(rest)
+        held += chunk
+        if b"\n" in chunk:
+            lines = held.split(b"\n")
+            held = lines.pop()
+            for line in lines:
+                too_long = dropped or len(line) > MAX_RECORD_BYTES
+                yield start, None if too_long else bytes(line)
+                start += dropped + len(line) + 1
+                dropped = 0
+        if dropped or len(held) > MAX_RECORD_BYTES:
+            dropped += len(held)
+            held = bytearray()
+    if held or dropped:
+        yield start, None if dropped else bytes(held)
 
 
 def _members(file: BinaryIO, make: Callable[[], Any]) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import glob
 import hashlib
+import io
 import os
 import threading
 import time
@@ -23,6 +24,7 @@ COMPRESSED = (".gz", ".zst", ".zip", ".bz2", ".xz")
 _OPEN_FILES = 128
 _ATTEMPTS = 4
 _FIRST_WAIT = 0.25
+_REMOTE_BUFFER = 1 << 20
 _SAMPLE_BYTES = 4096
 _SAMPLES = 8
 
@@ -111,8 +113,8 @@ def open_binary(path: str) -> BinaryIO:
     """A file for reading from its beginning; it can seek. Raises DataError."""
     if is_url(path):
         files, name = _filesystem(path)
-        opened: BinaryIO = _attempt(path, lambda: files.open(name, "rb"))
-        return opened
+        # fsspec's own files know no bounded readline.
+        return io.BufferedReader(_attempt(path, lambda: files.open(name, "rb")), _REMOTE_BUFFER)
     try:
         return open(path, "rb")
     except OSError as error:

@@ -88,7 +88,12 @@ def test_row_groups_stay_decoded_while_there_is_room(tmp_path: Path, monkeypatch
     path = write(tmp_path / "a.parquet", group=10, text=["x" * 1000] * 40)
     decoded: list[int] = []
     real = parquet.Table.read_group
-    monkeypatch.setattr(parquet.Table, "read_group", lambda s, g, c: decoded.append(g) or real(s, g, c))
+
+    def counted(table: parquet.Table, group: int, columns: list[str]) -> Any:
+        decoded.append(group)
+        return real(table, group, columns)
+
+    monkeypatch.setattr(parquet.Table, "read_group", counted)
     order = [0, 39, 1, 38, 11, 12, 2, 37, 25, 26]
     reader = open_reader(CorpusConfig("parquet", str(path)), 0)
     for record in order:
