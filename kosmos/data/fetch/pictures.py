@@ -20,6 +20,8 @@ from kosmos.images import decode_image
 
 T = TypeVar("T")
 
+_MOST_SCANS = 100  # a progressive JPEG has about ten
+
 
 def check_picture(data: bytes, settings: FetchSettings) -> tuple[int, int]:
     """Width and height, upright, of an encoded picture that decodes to its last pixel.
@@ -30,6 +32,9 @@ def check_picture(data: bytes, settings: FetchSettings) -> tuple[int, int]:
         picture_suffix(data)
     except DataError as error:
         raise FetchError("not a picture", str(error)[:200]) from error
+    # Thirty bytes make a scan, and a scan goes over all pixels: a few megabytes could keep a decoder busy for an hour.
+    if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > _MOST_SCANS:
+        raise FetchError("broken picture", f"a JPEG of more than {_MOST_SCANS} scans")
     try:
         width, height = decode_image(data, settings.max_megapixels).size
     except ImageError as error:

@@ -43,7 +43,7 @@ class FetchSettings:
     allow_networks: tuple[str, ...] = ()
     min_size: int = 1
     max_megapixels: float = 16.0
-    opt_outs: tuple[str, ...] = ("noai", "noimageai", "noindex", "noimageindex")
+    opt_outs: tuple[str, ...] = ("noai", "noimageai", "noindex", "noimageindex", "none")
 
     def __post_init__(self) -> None:
         for name in ("concurrency", "per_host_concurrency", "max_bytes", "min_size"):

@@ -28,8 +28,11 @@ def server() -> Iterator[tuple[int, dict[str, Answer]]]:
     started = threading.Event()
     answers: dict[str, Answer] = {}
 
+    runners: list[web.ServerRunner] = []
+
     async def start() -> None:
-        runner = web.ServerRunner(web.Server(lambda request: answers["now"](request)))
+        runner = web.ServerRunner(web.Server(lambda request: answers["now"](request)), shutdown_timeout=0.1)
+        runners.append(runner)
         await runner.setup()
         await web.SockSite(runner, sockets).start()
         started.set()
@@ -43,6 +46,7 @@ def server() -> Iterator[tuple[int, dict[str, Answer]]]:
     thread.start()
     assert started.wait(10)
     yield sockets.getsockname()[1], answers
+    asyncio.run_coroutine_threadsafe(runners[0].cleanup(), loop).result(10)
     loop.call_soon_threadsafe(loop.stop)
     thread.join(10)
 
@@ -65,7 +69,7 @@ def get(time_counted: CountedTime) -> Get:
     """Fetch URLs one after the other with one client that may reach 127.0.0.1 and nothing else private."""
 
     def fetch(*urls: str, together: bool = False, **settings: object) -> list[Fetched | FetchFailure]:
-        made: dict[str, object] = {"ports": (), "allow_networks": ("127.0.0.1/32",), "timeout": 5.0, **settings}
+        made: dict[str, object] = {"ports": (), "allow_networks": ("127.0.0.1/32",), "timeout": 60.0, **settings}
 
         async def run() -> list[Fetched | FetchFailure]:
             async with PoliteClient(FetchSettings(**made), time_counted.clock(), lookup) as client:  # type: ignore[arg-type]

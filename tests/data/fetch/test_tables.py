@@ -29,7 +29,7 @@ Fetch = Callable[..., FetchReport]
 
 
 def settings(**changed: Any) -> FetchSettings:
-    made: dict[str, Any] = {"ports": (), "allow_networks": ("127.0.0.1/32",), "retries": 0, "timeout": 5.0}
+    made: dict[str, Any] = {"ports": (), "allow_networks": ("127.0.0.1/32",), "retries": 0, "timeout": 60.0}
     return FetchSettings(**{**made, **changed})
 
 
