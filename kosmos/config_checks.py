@@ -123,7 +123,7 @@ def _validation(config: TrainConfig) -> Iterator[Problem]:
         yield "every", "must be 0 (none) or more"
     yield from _positive(validation, "batches")
     yield from _data(DataConfig(sources=validation.sources), config.model)
-    if validation.every and not validation.sources:
+    if validation.every > 0 and not validation.sources:
         yield "sources", "must name at least one source"
     # Generated records are others for another seed; files are what they are.
     trained = {(c.reader, c.path) for source in config.data.sources.values() for c in source.corpora if c.path}

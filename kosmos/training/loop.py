@@ -33,6 +33,7 @@ from kosmos.training.checkpoint import (
 )
 from kosmos.training.interrupt import StopRequest
 from kosmos.training.joint_stream import JointStream
+from kosmos.training.meter import Meter
 from kosmos.training.metrics import step_record
 from kosmos.training.nonfinite import MOST_IN_A_ROW, MOST_REWINDS, NonFinitePolicy
 from kosmos.training.optimizer import Optimizer
@@ -44,6 +45,8 @@ from kosmos.training.same_recipe import check_same_recipe
 from kosmos.training.start import start_model, start_tokenizer
 from kosmos.training.step import NonFiniteError, StepPlan, TrainingModule, train_step
 from kosmos.training.threads import set_threads
+from kosmos.training.trackers import Trackers, check_trackers
+from kosmos.training.validation import Validation
 from kosmos.training.world import World, open_world
 
 _T = TypeVar("_T")
@@ -66,6 +69,7 @@ def train(
     """
     out = Path(out)
     check_config(config, "recipe")
+    check_trackers(config)
     with open_world(config.device, config.parallel.replicas) as world:
         set_threads(config.threads)
         _Run(config, out, world, resume, quiet or not world.is_first, on_step).go()
@@ -153,9 +157,13 @@ class _Run:
             )
             stream = JointStream(own, world, config.data.max_bad_fraction)
             stack.callback(stream.close)
+            validation = Validation(config, processor, world, precision)
+            stack.callback(validation.close)
+            meter = Meter(config, model_config, world, precision)
             # Only now, with everything in place, is the run directory touched: a run that cannot start leaves nothing.
             on_first(world, lambda: self._begin(done is None))
             logs = stack.enter_context(RunLogs(self._out, first, writes=world.is_first))
+            trackers = stack.enter_context(Trackers(config, self._out, first, writes=world.is_first))
             skipped = 0
             for number in range(first + 1, config.steps + 1):
                 begin = time.perf_counter()
@@ -185,8 +193,12 @@ class _Run:
                     checkpoints.wait()
                     self._after_nonfinite(error, number, skipped, step, precision)
                     result = None
-                record = step_record(number, result, step, time.perf_counter() - begin, waited)
+                timing = meter.timing(step.counts, time.perf_counter() - begin, waited) | trackers.timing()
+                record = step_record(number, result, step, timing)
+                if validation.due(number):
+                    record["validation"], timing["validation"] = validation.measure(module)
                 logs.metrics(record)
+                trackers.log(record)
                 progress.step(record)
                 if self._on_step is not None:
                     self._on_step(record)

@@ -9,20 +9,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from kosmos.data.stream import SourceCounts, Step
+from kosmos.data.stream import Step
 from kosmos.errors import StorageError
 from kosmos.storage import write_atomic
 from kosmos.training.step import StepResult
 
 
-def step_record(number: int, result: StepResult | None, step: Step, seconds: float, data_wait: float) -> dict[str, Any]:
-    """The line of step `number`; without a result the step was left out.
-
-    `seconds` is the step's wall time with the wait for data, `data_wait` that wait.
-    """
+def step_record(number: int, result: StepResult | None, step: Step, timing: dict[str, Any]) -> dict[str, Any]:
+    """The line of step `number`; without a result the step was left out. `timing` is a `Meter`'s."""
     losses = result.source_loss if result is not None else {}
     sources = {name: {"loss": losses.get(name), **asdict(counts)} for name, counts in step.counts.items()}
-    totals = _totals(step.counts)
     return {
         "step": number,
         # After going back over steps that failed, the data is ahead of the step.
@@ -31,17 +27,8 @@ def step_record(number: int, result: StepResult | None, step: Step, seconds: flo
         "loss": result.loss if result is not None else None,
         "grad_norm": result.grad_norm if result is not None else None,
         "sources": sources,
-        "timing": {
-            "seconds": round(seconds, 6),
-            "data_wait": round(data_wait, 6),
-            "tokens_per_second": round(totals.tokens / seconds, 3),
-            "images_per_second": round(totals.images / seconds, 3),
-        },
+        "timing": timing,
     }
-
-
-def _totals(counts: dict[str, SourceCounts]) -> SourceCounts:
-    return SourceCounts(tokens=sum(c.tokens for c in counts.values()), images=sum(c.images for c in counts.values()))
 
 
 class LineLog:

@@ -109,8 +109,16 @@ def summary(record: dict[str, Any]) -> str:
         return "left out: its loss or gradient is not finite"
     # Vision pretraining reads no tokens.
     unit = "tokens" if "tokens_per_second" in timing else "images"
-    speed = timing[f"{unit}_per_second"]
-    return f"loss {record['loss']:.4f} ({per_source})  lr {record['lr']:.2e}  {speed:,.0f} {unit}/s"
+    parts = [f"loss {record['loss']:.4f} ({per_source})", f"lr {record['lr']:.2e}"]
+    parts.append(f"{timing[f'{unit}_per_second']:,.0f} {unit}/s")
+    if "mfu" in timing:
+        parts.append(f"MFU {100 * timing['mfu']:.0f} %")
+    if timing.get("data_wait_percent", 0.0) >= 1:
+        parts.append(f"data wait {timing['data_wait_percent']:.0f} %")
+    if bad := sum(sum(source.get("bad_records", {}).values()) for source in record["sources"].values()):
+        parts.append(f"{bad:,} bad")
+    held_out = [f"{name} {found['loss']:.3f}" for name, found in record.get("validation", {}).items() if found["loss"]]
+    return "  ".join(parts + ([f"validation {' '.join(held_out)}"] if held_out else []))
 
 
 def clock(seconds: float) -> str:

@@ -16,7 +16,8 @@ from kosmos.training.step import StepResult
 def record() -> dict[str, object]:
     counts = {"text": SourceCounts(2, 30, 28, 0, 2), "pairs": SourceCounts(1, 10, 4, 1, 6, 0, {"bad json": 1})}
     result = StepResult(loss=2.5, grad_norm=0.5, lr=1e-3, source_loss={"text": 2.0, "pairs": 6.0})
-    return step_record(7, result, Step(7, [], counts, {}), seconds=2.0, data_wait=0.5)
+    timing = {"seconds": 2.0, "tokens_per_second": 20.0, "mfu": 0.412, "data_wait_percent": 25.0}
+    return step_record(7, result, Step(7, [], counts, {}), timing)
 
 
 def test_the_line_of_a_step() -> None:
@@ -49,7 +50,7 @@ def test_the_line_of_a_step() -> None:
                 "events": {},
             },
         },
-        "timing": {"seconds": 2.0, "data_wait": 0.5, "tokens_per_second": 20.0, "images_per_second": 0.5},
+        "timing": {"seconds": 2.0, "tokens_per_second": 20.0, "mfu": 0.412, "data_wait_percent": 25.0},
     }
 
 
@@ -85,7 +86,8 @@ def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
         progress.step(record())
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith("step 7/10  loss 2.5000 (text 2.000 pairs 6.000)  lr 1.00e-03  20 tokens/s  0:00 left")
+    figures = "loss 2.5000 (text 2.000 pairs 6.000)  lr 1.00e-03  20 tokens/s  MFU 41 %  data wait 25 %  1 bad"
+    assert lines[0].startswith(f"step 7/10  {figures}  0:00 left")
 
 
 def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,6 +99,9 @@ def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_times_are_written_for_people() -> None:
     assert [clock(s) for s in (0, 65.4, 3723, -1)] == ["0:00", "1:05", "1:02:03", "0:00"]
-    assert summary(record()).endswith("20 tokens/s")
+    quiet = {"timing": {"tokens_per_second": 20.0, "data_wait_percent": 0.4}, "sources": {}}
+    assert summary(record() | quiet).endswith("20 tokens/s")
+    held_out = {"validation": {"text": {"loss": 2.25}, "pairs": {"loss": None}}}
+    assert summary(record() | quiet | held_out).endswith("20 tokens/s  validation text 2.250")
     # Vision pretraining reads no tokens.
-    assert summary(record() | {"timing": {"images_per_second": 1234.5}}).endswith("1,234 images/s")
+    assert summary(record() | quiet | {"timing": {"images_per_second": 1234.5}}).endswith("1,234 images/s")
