@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import sys
 import time
@@ -17,12 +18,19 @@ from pathlib import Path
 from typing import Any
 
 from kosmos.config import DemoConfig, TrainConfig, replace
-from kosmos.config_files import PRESETS, config_to_mapping, dump_yaml, load_config, read_yaml
+from kosmos.config_files import (
+    PRESETS,
+    config_from_mapping,
+    config_to_mapping,
+    dump_yaml,
+    load_config,
+    read_yaml,
+)
 from kosmos.data.picturebook.concepts import load_picturebook
 from kosmos.data.picturebook.corpus import tokenizer_corpus
 from kosmos.data.picturebook.heldout import build_heldout
 from kosmos.data.picturebook.vision_corpus import open_picture_corpus
-from kosmos.errors import StorageError, UsageError
+from kosmos.errors import ConfigError, Interrupted, StorageError, UsageError
 from kosmos.evaluation.files import read_json, write_json
 from kosmos.evaluation.report import (
     CONTACT_SHEET,
@@ -41,7 +49,8 @@ from kosmos.storage import check_manifest, commit_folder, make_folder, write_ato
 from kosmos.tokenizer import Tokenizer
 from kosmos.training.loop import train
 from kosmos.training.run_logs import BAD_RECORDS_FILE, EVENTS_FILE
-from kosmos.training.threads import set_threads
+from kosmos.training.same_recipe import flat
+from kosmos.training.threads import number_of_threads, set_threads, usable_cores
 from kosmos.training.vision_pretraining import pretrain_vision
 
 RECIPES = PRESETS / "demo"
@@ -72,6 +81,7 @@ NOTES = (
     "Fluent, EmojiOne and FxEmoji, whose style is related, so pixel 1-nearest-neighbour is a strong baseline.",
     "A row called not learned is left in on purpose; docs/log.md says what was tried.",
 )
+_FULL_DEMO = ("make demo", "the whole demo: about ten minutes on two quiet cores")
 NEXT_STEPS = (
     ("kosmos generate RUN -i PICTURE.png 'An image of'", "name a picture of your own"),
     ("kosmos report RUN", "print this table again"),
@@ -91,7 +101,9 @@ def run_demo(out: Path | None = None, *, fresh: bool = False, recipe: str = "def
     elif _is_demo(out):
         _check_same_recipe(out, recipe, config)
     if not (out / REPORT_JSON).exists():
-        _run_stages(out, recipe, config)
+        _warn_of_busy_cores(config)
+        with _going_on(out):
+            _run_stages(out, recipe, config)
     if not (out / TIMING_JSON).exists():
         _write_timing(out)
     print_report(out)
@@ -114,13 +126,12 @@ def _is_demo(out: Path) -> bool:
 
 
 def _recipe_record(name: str, config: DemoConfig) -> dict[str, Any]:
-    text = json.dumps(config_to_mapping(config), sort_keys=True)
-    return {"recipe": name, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    return {"recipe": name, "config": config_to_mapping(config)}
 
 
 def _check_same_recipe(out: Path, name: str, config: DemoConfig) -> None:
-    """Raises UsageError when the demo in `out` is of another recipe, or of another version of this one."""
-    found, wanted = read_yaml(out / RECIPE_FILE), _recipe_record(name, config)
+    """Raises UsageError when the demo in `out` is of another recipe, or an unfinished one of this recipe as it was."""
+    found = read_yaml(out / RECIPE_FILE)
     other = found.get("recipe")
     if other not in FOLDERS:
         raise UsageError(f"{out / RECIPE_FILE}: names no recipe of the demo; choose another folder with --out")
@@ -129,11 +140,34 @@ def _check_same_recipe(out: Path, name: str, config: DemoConfig) -> None:
             f"{out}: holds a demo of the recipe '{other}', not '{name}'; go on with it ({_OPTIONS[other]}), choose "
             "another folder with --out, or remove it and start anew with --fresh"
         )
-    if found != wanted:
-        raise UsageError(
-            f"{out}: the recipe '{name}' has changed since this demo began; choose another folder with --out, or "
-            "remove it and start anew with --fresh (`kosmos report` prints a finished one as it is)"
-        )
+    changed = _changed_keys(found, config)
+    if not changed:
+        return
+    if (out / REPORT_JSON).exists():
+        _say(f"note: the recipe '{name}' has changed since this demo was made{changed}; --fresh makes it anew")
+        return
+    raise UsageError(
+        f"{out}: the recipe '{name}' has changed since this demo began{changed}; choose another folder with --out, or "
+        "remove it and start anew with --fresh"
+    )
+
+
+def _changed_keys(found: dict[str, Any], config: DemoConfig) -> str:
+    """What of the recipe is another than in the record, as ` (keys)`; keys that it lacks had their defaults.
+
+    Empty when nothing is.
+    """
+    if "config" not in found:  # a record of an earlier version: a hash of the whole recipe
+        text = json.dumps(config_to_mapping(config), sort_keys=True)
+        same = found.get("sha256") == hashlib.sha256(text.encode()).hexdigest()
+        return "" if same else " (its record is too old to say where)"
+    try:
+        before = flat(config_to_mapping(config_from_mapping(found["config"], DemoConfig)))
+    except (ConfigError, TypeError, AttributeError):
+        return " (it has other keys)"
+    now = flat(config_to_mapping(config))
+    keys = [key for key in {**now, **before} if now.get(key) != before.get(key)]
+    return f" ({', '.join(keys[:5])})" if keys else ""
 
 
 def _remove(out: Path) -> None:
@@ -197,11 +231,39 @@ def _run_stages(out: Path, name: str, config: DemoConfig) -> None:
         evaluate_run(
             out,
             tasks,
-            _presentation(),
+            _presentation(name),
             limit=limit,
             precision=config.precision,
             extra={"vision_pretraining_steps": vision.steps},
         )
+
+
+def _warn_of_busy_cores(config: DemoConfig) -> None:
+    """One line when other programs have the cores: threads that wait for each other are then slower than one.
+
+    The number is left alone, because results depend on it.
+    """
+    cores = usable_cores()
+    if not hasattr(os, "getloadavg") or number_of_threads(config.train.threads) == 1:
+        return
+    load = os.getloadavg()[0]
+    if load > cores / 2:
+        _say(
+            f"note: the machine is busy (load {load:.1f} on {cores} cores), so steps may take many times as long; one "
+            "thread suffers least: OMP_NUM_THREADS=1 make demo"
+        )
+
+
+@contextmanager
+def _going_on(out: Path) -> Iterator[None]:
+    """Say after an interruption that nothing is lost, and how to go on."""
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt) as stop:
+        raise Interrupted(
+            f"{str(stop) or f'{out}: interrupted'}; what is done is kept: run `make demo` (or the same `kosmos demo`) "
+            "again to go on"
+        ) from stop
 
 
 def _write_timing(out: Path) -> None:
@@ -226,7 +288,7 @@ def _check_tower(folder: Path) -> None:
         raise StorageError(f"{error}; remove {folder} to have it pretrained again") from error
 
 
-def _presentation() -> Presentation:
+def _presentation(name: str) -> Presentation:
     return Presentation(
         title="What the picture-book KOSMOS-1 can do",
         introduction="Trained from scratch on the drawings of four artists, made-up worlds and WordNet's text; "
@@ -236,7 +298,7 @@ def _presentation() -> Presentation:
         credit=CREDIT,
         credits=picturebook_credits(),
         notes=NOTES,
-        next_steps=NEXT_STEPS,
+        next_steps=((_FULL_DEMO,) if name == "short" else ()) + NEXT_STEPS,
     )
 
 

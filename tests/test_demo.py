@@ -13,7 +13,7 @@ import pytest
 from kosmos import demo
 from kosmos.config import DemoConfig, TrainConfig, VisionPretrainingConfig
 from kosmos.config_checks import check_config
-from kosmos.config_files import dump_yaml, save_config
+from kosmos.config_files import dump_yaml, read_yaml, save_config
 from kosmos.data.picturebook.worlds import WORLDS
 from kosmos.demo import load_recipe, run_demo
 from kosmos.errors import Interrupted, StorageError, UsageError
@@ -193,15 +193,109 @@ def test_a_demo_of_another_recipe_is_neither_printed_nor_gone_on_with(
     before = snapshot(out)
     with pytest.raises(UsageError, match=r"recipe 'short', not 'default'; go on with it \(--short\), choose another"):
         run_demo(out)
-    # The same recipe, but changed since.
-    short = load_recipe("short")
-    monkeypatch.setattr(demo, "load_recipe", lambda name: replace(short, items=short.items + 1))
-    with pytest.raises(UsageError, match=r"the recipe 'short' has changed since this demo began; .* --fresh"):
-        run_demo(out, recipe="short")
     (out / "demo_recipe.yaml").write_text("recipe: mine\n")
     with pytest.raises(UsageError, match=r"demo_recipe\.yaml: names no recipe of the demo"):
         run_demo(out)
     assert capsys.readouterr().out == "" and snapshot(out).keys() == before.keys()
+
+
+def changed_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = load_recipe("short")
+    monkeypatch.setattr(demo, "load_recipe", lambda name: replace(short, items=short.items + 1))
+
+
+def test_an_unfinished_demo_of_a_recipe_that_changed_is_not_gone_on_with(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "_run_stages", never)
+    record(out, "short")
+    changed_recipe(monkeypatch)
+    with pytest.raises(UsageError, match=r"the recipe 'short' has changed since this demo began \(items\); .* --fresh"):
+        run_demo(out, recipe="short")
+    # A record of an earlier version: its hash says that something changed, and no more.
+    (out / "demo_recipe.yaml").write_text("recipe: short\nsha256: " + 64 * "0" + "\n")
+    with pytest.raises(UsageError, match=r"has changed since this demo began \(its record is too old to say where\)"):
+        run_demo(out, recipe="short")
+    (out / "demo_recipe.yaml").write_text("recipe: short\nconfig: {gone: 1}\n")
+    with pytest.raises(UsageError, match=r"has changed since this demo began \(it has other keys\)"):
+        run_demo(out, recipe="short")
+
+
+def test_a_finished_demo_of_a_recipe_that_changed_is_printed_with_a_note(
+    out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "_run_stages", never)
+    record(out, "short")
+    (out / "report.json").write_text(json.dumps(REPORT))
+    changed_recipe(monkeypatch)
+    run_demo(out, recipe="short")
+    said = capsys.readouterr()
+    assert "1,234 parameters, 56 steps" in said.out
+    assert said.err == "note: the recipe 'short' has changed since this demo was made (items); --fresh makes it anew\n"
+
+
+def test_a_key_that_the_record_does_not_know_had_its_default(
+    out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An update that only adds keys of the configuration changes no demo that has begun."""
+    went_on: list[Path] = []
+
+    def stages(folder: Path, *_: object) -> None:
+        went_on.append(folder)
+        (folder / "report.json").write_text(json.dumps(REPORT))
+
+    monkeypatch.setattr(demo, "_run_stages", stages)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    record(out, "default")
+    found = read_yaml(out / "demo_recipe.yaml")
+    assert found["config"].pop("items") == 0 and found["config"]["train"].pop("keep_every") == 0
+    (out / "demo_recipe.yaml").write_bytes(dump_yaml(found))
+    run_demo(out)
+    assert went_on == [out] and capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("load", "threads", "said"), [(1.2, "", True), (1.2, "1", False), (0.9, "", False)])
+def test_busy_cores_are_told_of(
+    out: Path,
+    load: float,
+    threads: str,
+    said: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stages(folder: Path, *_: object) -> None:
+        folder.mkdir(parents=True)
+        (folder / "report.json").write_text(json.dumps(REPORT))
+
+    monkeypatch.setattr(demo, "_run_stages", stages)
+    monkeypatch.setattr(demo, "usable_cores", lambda: 2)
+    monkeypatch.setattr("kosmos.training.threads.usable_cores", lambda: 2)
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    run_demo(out)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == said
+    if said:
+        assert "load 1.2 on 2 cores" in lines[0] and lines[0].endswith("OMP_NUM_THREADS=1 make demo")
+
+
+@pytest.mark.parametrize("stop", [Interrupted("it: stopped after step 3"), KeyboardInterrupt()])
+def test_an_interrupted_demo_says_how_to_go_on(out: Path, stop: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stages(*_: object) -> None:
+        raise stop
+
+    monkeypatch.setattr(demo, "_run_stages", stages)
+    begin = "it: stopped after step 3" if str(stop) else f"{out}: interrupted"
+    with pytest.raises(
+        Interrupted, match=r"what is done is kept: run `make demo` \(or the same `kosmos demo`\)"
+    ) as found:
+        run_demo(out)
+    assert str(found.value).startswith(f"{begin}; ")
+
+
+def test_a_short_demo_names_the_whole_one_first() -> None:
+    assert demo._presentation("short").next_steps[0][0] == "make demo"
+    assert demo._presentation("default").next_steps == demo.NEXT_STEPS
 
 
 def test_every_recipe_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,11 @@ _STYLES = {"learned": "bold green", "partly": "yellow", "not_learned": "red", "c
 _BAR_WIDTH = 12
 # Columns from which the full table fits.
 WIDE = 140
+# A file or a pipe has no edge: each row is one line there.
+_PIPE_WIDTH = 240
+# Where names of abilities would get less room than this, these columns go, in this order.
+_ROOM_FOR_NAMES = 18
+_SPARE = ("95 %", "Chance", "Baseline")
 _WIDE_HEADINGS = ["Ability", "n", "", "Score", "95 % interval", "Chance", "Blank", "Best cheap baseline", "Verdict"]
 _NARROW_HEADINGS = ["Ability", "Score", "95 %", "Chance", "Blank", "Baseline", "Verdict"]
 
@@ -27,7 +33,7 @@ def print_report(run: Path, console: Console | None = None) -> None:
     Raises DataError when the run has no report.
     """
     report = load_report(run)
-    console = console or Console()
+    console = console or (Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH))
     console.print(_table(report, console.width))
     facts = report["run"]
     parameters = facts["parameters"].get("total", sum(facts["parameters"].values()))
@@ -57,18 +63,33 @@ def _split_note(row: dict[str, Any]) -> str:
 
 
 def _table(report: dict[str, Any], width: int) -> Table:
-    """The full table, or where there is no room for it one without bars and names. Long titles are shortened."""
+    """The full table, or where there is no room for it one without bars and names; still less room takes columns away.
+
+    The name of an ability is folded into several lines, never cut: rows are told apart by it.
+    """
     wide = width >= WIDE
-    headings = _WIDE_HEADINGS if wide else _NARROW_HEADINGS
+    headings = _WIDE_HEADINGS if wide else list(_NARROW_HEADINGS)
     rows = [_cells(row, wide) for row in report["abilities"]]
-    widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
     gap = 2 if width >= 100 else 1
+    spare = [] if wide else list(_SPARE)
+    while True:
+        widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
+        room = width - 4 - sum(widths[1:]) - (gap + 1) * (len(widths) - 1)
+        if room >= min(widths[0], _ROOM_FOR_NAMES) or not spare:
+            break
+        gone = headings.index(spare.pop(0))
+        headings, *rows = [[*cells[:gone], *cells[gone + 1 :]] for cells in [headings, *rows]]
+    widths[0] = max(8, min(widths[0], room))
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, gap, 0, 0))
-    widths[0] = max(8, min(widths[0], width - 4 - sum(widths[1:]) - (gap + 1) * (len(widths) - 1)))
     for heading, column_width in zip(headings, widths):
         right = heading in ("n", "Score", "Chance", "Blank")
+        name = heading == "Ability"
         grid.add_column(
-            heading, justify="right" if right else "left", width=column_width, no_wrap=True, overflow="ellipsis"
+            heading,
+            justify="right" if right else "left",
+            width=column_width,
+            no_wrap=not name,
+            overflow="fold" if name else "ellipsis",
         )
     for row, cells in zip(report["abilities"], rows):
         style = _STYLES[verdict(row).kind]

@@ -125,6 +125,32 @@ def test_the_terminal_shows_the_same_figures(run: Path) -> None:
         assert "2,100,000 parameters, 1,200 steps, bf16, seed 1" in text
 
 
+LONG = "binding of made-up words to drawings, 8 shots, labels"
+
+
+@pytest.mark.parametrize("width", [50, 60, 80, 100, 139])
+def test_names_are_folded_and_never_cut(tmp_path: Path, width: int) -> None:
+    tasks = [shade_task(name=name, title=f"{LONG} {name}") for name in ("kept", "shuffled")]
+    write_report(tmp_path, run_suite(ScriptedEngine(), tasks, tmp_path, quiet=True), FACTS, Presentation())
+    stream = io.StringIO()
+    print_report(tmp_path, Console(file=stream, width=width))
+    table, _ = stream.getvalue().split("2,100,000 parameters")
+    lines = table.splitlines()
+    assert all(len(line) <= width for line in lines) and "…" not in table
+    room = lines[1].index("Score")
+    # In the column of the names stands every word of them.
+    words = " ".join(line[:room] for line in lines).split()
+    assert " ".join(words).endswith(f"{LONG} kept {LONG} shuffled")
+
+
+def test_a_pipe_gets_each_row_on_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task = shade_task(title=f"{LONG} shuffled")
+    write_report(tmp_path, run_suite(ScriptedEngine(), [task], tmp_path, quiet=True), FACTS, Presentation())
+    print_report(tmp_path)
+    [row] = [line for line in capsys.readouterr().out.splitlines() if line.startswith(f" {LONG} shuffled ")]
+    assert len(row.split("  ")) > 8 and row.rstrip().endswith("learned")
+
+
 def test_what_was_seen_in_training_and_what_was_not_is_told_apart(tmp_path: Path) -> None:
     examples = [replace(e, meta={"unseen_word": e.fields["answer"] == "white"}) for e in shade_examples(40)]
     engine = ScriptedEngine(reply=lambda document: LEVELS[level_of(document)] if level_of(document) < 250 else "?")
