@@ -17,6 +17,9 @@ from kosmos.errors import ImageError, UsageError
 from kosmos.modality import Modality, register_modality
 
 MAX_MEGAPIXELS = 16.0
+# Each scan of a progressive JPEG goes over all pixels, and thirty bytes make one; cameras write a dozen.
+MAX_JPEG_SCANS = 100
+_START_OF_SCAN = b"\xff\xda"
 _LONGEST_RATIO = 100  # of the sides, up to which the training form is CLIP's to the last bit
 
 # By the first bytes, never by the file's name. These openers read the header only, and leave the size limit to us.
@@ -110,6 +113,8 @@ def _open(data: bytes, where: str) -> PIL.Image.Image:
     if not data:
         raise ImageError(f"{where}: the file is empty; fetch or save it again")
     start = data[:4] + b"...." + data[8:12] if data[:4] == b"RIFF" else data[:12]
+    if start.startswith(b"\xff\xd8") and data.count(_START_OF_SCAN) > MAX_JPEG_SCANS:
+        raise ImageError(f"{where}: a JPEG of more than {MAX_JPEG_SCANS} scans would hold the decoder; save it anew")
     for signature, opener in _OPENERS:
         if start.startswith(signature):
             return opener(io.BytesIO(data))

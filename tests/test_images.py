@@ -285,3 +285,14 @@ def test_a_model_without_vision_takes_no_images() -> None:
         image_features(Image(b""), ModelConfig(vision=None), False)
     with pytest.raises(UsageError):
         image_features(Text("a"), ModelConfig(), False)
+
+
+def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded() -> None:
+    out = io.BytesIO()
+    PIL.Image.new("RGB", (16, 16), "red").save(out, "JPEG", progressive=True)
+    data = out.getvalue()
+    assert decode_image(data).size == (16, 16)
+    first = data.index(b"\xff\xda")
+    bomb = data[:-2] + data[first : first + 12] * 200 + data[-2:]
+    with pytest.raises(ImageError, match="more than 100 scans"):
+        decode_image(bomb)
