@@ -91,6 +91,28 @@ def interval(values: Sequence[float], clusters: Sequence[str] | None = None, con
     return Interval(max(0.0, score - half), min(1.0, score + half), f"t{suffix}")
 
 
+def paired_difference(
+    before: Sequence[float], after: Sequence[float], clusters: Sequence[str] | None = None, confidence: float = 0.95
+) -> tuple[float, Interval]:
+    """Mean of after - before over the same items in [0, 1], and its confidence interval in [-1, 1].
+
+    Student's t on the items' differences, clustered as in `interval`; when they do not differ at all, as wide as one
+    item's change would make it.
+    """
+    if len(before) != len(after):
+        raise UsageError(f"a paired difference needs the same items: {len(before)} before, {len(after)} after")
+    differences = [b - a for a, b in zip(before, after, strict=True)]
+    middle = mean(differences)
+    num_groups = int(_groups(clusters, len(differences)).max()) + 1
+    clustered = num_groups < len(differences)
+    if num_groups < 2:
+        return middle, Interval(-1.0, 1.0, "paired_t")
+    error = max(standard_error(differences, clusters if clustered else None), 1.0 / len(differences))
+    half = float(stdtrit(num_groups - 1, 0.5 + confidence / 2)) * error
+    bound = Interval(max(-1.0, middle - half), min(1.0, middle + half), "paired_t" + "_clustered" * clustered)
+    return middle, bound
+
+
 def above(a: Interval, b: Interval) -> bool:
     """True when the whole of `a` lies above the whole of `b`."""
     return a.low > b.high
