@@ -11,6 +11,7 @@ records within a step is nobody's business here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     for name in args.only:
         row: dict[str, Any] = {"loader": name}
         for old, new in CHANGES:
-            answer = measure.apart(lambda n=name, o=old, w=new: contest(CONTESTANTS[n], folder, o, w))  # type: ignore[misc]
+            answer = measure.apart(partial(contest, CONTESTANTS[name], folder, old, new), args.small)
             error = answer.get("error")
             row[f"{old} -> {new}"] = error or f"{answer['different']} different, {answer['repeated']} repeated"
             row[f"kept {old} -> {new}"] = error is None and answer["different"] == 0

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import cProfile
 import pstats
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +111,10 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     ]
     found: dict[str, dict[str, Any]] = {}
     for source, entry, steps, rows in jobs:
-        job = (source, entry, processor)
-        found[source] = measure.repeated(lambda job=job, s=steps, r=rows: whole_path(*job, s, r), args.repeat)  # type: ignore[misc]
-        found[source] |= measure.repeated(lambda job=job: stages(*job, records // 2), args.repeat)  # type: ignore[misc]
+        path = partial(whole_path, source, entry, processor, steps, rows)
+        parts = partial(stages, source, entry, processor, records // 2)
+        found[source] = measure.repeated(path, args.repeat, args.small)
+        found[source] |= measure.repeated(parts, args.repeat, args.small)
         if args.profile:
             print_profile(source, entry, processor, steps, rows)
     text_rate, picture_rate = found["text"]["rate"], found["pairs"]["rate"]

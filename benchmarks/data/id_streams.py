@@ -8,6 +8,7 @@ documentation says, shuffled, with two worker processes where it has any.
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 import tempfile
@@ -90,7 +91,7 @@ class Ours:
         # 9 tokens a record, so that a row's ids are one record's.
         source = SourceConfig(batch * world_size, micro, 10, (entry,), document_mask=True, look_ahead=4)
         config = DataConfig(sources={"pairs": source}, workers=workers, shuffle_window=BUFFER)
-        self._stream: Stream = open_stream(config, Numbers(), SEED, state, rank, world_size)  # type: ignore[arg-type]
+        self._stream: Stream = open_stream(config, Numbers(), SEED, state, rank, world_size)
         self._state: Any = state
 
     def __next__(self) -> list[str]:
@@ -153,6 +154,7 @@ def energon_redistributed(states: list[Any], world_size: int) -> list[Any]:
     with tempfile.TemporaryDirectory() as place:
         old, new = Path(place) / "old", Path(place) / "new"
         old.mkdir()
+        new.mkdir()  # the tool does not make it
         for rank, state in enumerate(states):
             torch.save(state, old / f"rank_{rank}.pt")
         if len(states) == 1:  # the tool asks for a numbered series, so one rank's is a global checkpoint
@@ -204,7 +206,7 @@ def webdataset(folder: Path, state: Any, rank: int, world_size: int, batch: int)
     import webdataset as wds
 
     mine = tars(folder)[rank::world_size]
-    records = wds.WebDataset(mine, shardshuffle=100, seed=SEED).shuffle(BUFFER, rng=__import__("random").Random(SEED))
+    records = wds.WebDataset(mine, shardshuffle=100, seed=SEED).shuffle(BUFFER, rng=random.Random(SEED))
     texts = records.to_tuple("txt").map(lambda found: found[0].decode())
     return _Plain(iter(texts.batched(batch, collation_fn=list)), lambda: None)
 

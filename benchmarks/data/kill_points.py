@@ -10,6 +10,7 @@ Loaders have two worker processes where they have any, so prefetched batches tha
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def contest(opener: Opener, folder: Path, kills: list[int], after: int) -> dict[
     whole = [next(first) for _ in range(max(kills) + after)]
     first.close()
     repeated = skipped = moved = exact = 0
+    failed: list[str] = []
     for kill in kills:
         killed = opener(folder, None, 0, 1, BATCH)
         for _ in range(kill):
@@ -43,12 +45,16 @@ def contest(opener: Opener, folder: Path, kills: list[int], after: int) -> dict[
         state = killed.state()
         next(killed)  # being made when the kill comes: delivered, but not used
         killed.close()
-        resumed = opener(folder, state, 0, 1, BATCH)
-        found = [name for _ in range(after) for name in next(resumed)]
-        resumed.close()
+        try:
+            resumed = opener(folder, state, 0, 1, BATCH)
+            found = [name for _ in range(after) for name in next(resumed)]
+            resumed.close()
+        except Exception as error:  # a loader that cannot go on from its own state is a result
+            failed.append(f"{type(error).__name__}: {str(error).strip().splitlines()[-1][:120]}")
+            continue
         before = {name for batch in whole[:kill] for name in batch}
         due = [name for batch in whole[kill : kill + after] for name in batch]
-        repeated += sum(name in before for name in found)
+        repeated += sum(name in before and name not in due for name in found)
         skipped += len(set(due) - set(found))
         moved += sum(a != b for a, b in zip(due, found, strict=True))
         exact += due == found
@@ -56,8 +62,10 @@ def contest(opener: Opener, folder: Path, kills: list[int], after: int) -> dict[
         "repeated": repeated,
         "skipped": skipped,
         "moved": moved,
-        "of": len(kills) * after * BATCH,
+        "of": (len(kills) - len(failed)) * after * BATCH,
         "exact": f"{exact} of {len(kills)}",
+        "failed": len(failed),
+        "failure": failed[0] if failed else "",
     }
 
 
@@ -81,9 +89,13 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     for name in args.only:
         opener = CONTESTANTS[name]
         chosen = kills[:: max(1, len(kills) // args.worker_points)] if name == "ours, 2 workers" else kills
-        row = measure.apart(lambda o=opener, k=chosen: contest(o, folder, k, after))  # type: ignore[misc]
+        row = measure.apart(partial(contest, opener, folder, chosen, after), args.small)
         rows.append({"loader": name, "kills": len(chosen), **row})
-    print(measure.table(rows, ["loader", "kills", "repeated", "skipped", "moved", "of", "exact", "error"]))
+    print(
+        measure.table(
+            rows, ["loader", "kills", "repeated", "skipped", "moved", "of", "exact", "failed", "failure", "error"]
+        )
+    )
     result = {"kills": kills, "rows": rows}
     measure.finish("kill_points", result)
     return result

@@ -38,24 +38,21 @@ class Stopwatch:
         self.wall = time.perf_counter() - self._wall
 
 
-def apart(action: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def apart(action: Callable[[], dict[str, Any]], here: bool = False) -> dict[str, Any]:
     """Run an action in a forked process of its own and return what it returns, or {"error": ...}.
 
-    Libraries keep threads, caches and imports; one contestant must not pay for another's.
+    Libraries keep threads, caches and imports; one contestant must not pay for another's. `here`: no process, for
+    small runs.
     """
+    if here:
+        return _answer(action)
     receive, send = os.pipe()
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
         os.close(receive)
-        try:
-            answer = action()
-        except ImportError as error:
-            answer = {"error": f"not installed ({error.name})"}
-        except BaseException as error:  # the parent prints it in the contestant's row
-            answer = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
         with os.fdopen(send, "w") as pipe:
-            json.dump(answer, pipe)
+            json.dump(_answer(action), pipe)
         os._exit(0)
     os.close(send)
     with os.fdopen(receive) as pipe:
@@ -65,9 +62,18 @@ def apart(action: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return dict(answer)
 
 
-def repeated(action: Callable[[], dict[str, Any]], times: int) -> dict[str, Any]:
+def _answer(action: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return action()
+    except ImportError as error:
+        return {"error": f"not installed ({error.name})"}
+    except Exception as error:  # it is printed in the contestant's row
+        return {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+
+
+def repeated(action: Callable[[], dict[str, Any]], times: int, here: bool = False) -> dict[str, Any]:
     """`apart` several times; numbers become their medians, and `spread` is (max - min) / median of `rate`."""
-    answers = [apart(action) for _ in range(times)]
+    answers = [apart(action, here) for _ in range(times)]
     failed = next((answer for answer in answers if "error" in answer), None)
     if failed is not None:
         return failed

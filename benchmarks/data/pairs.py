@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -198,13 +199,10 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     made_index = index_cost(folder)
     rows = []
     for name in args.only:
-
-        def make(name: str = name) -> Iterator[np.ndarray]:
-            return CONTESTANTS[name](folder, tokenizer)
-
-        row = measure.apart(lambda make=make: contest(make, min(samples, 300), expected))  # type: ignore[misc]
+        make = partial(CONTESTANTS[name], folder, tokenizer)
+        row = measure.apart(partial(contest, make, min(samples, 300), expected), args.small)
         if "error" not in row:
-            row = measure.repeated(lambda make=make: contest(make, samples, None), args.repeat)  # type: ignore[misc]
+            row = measure.repeated(partial(contest, make, samples, None), args.repeat, args.small)
         rows.append({"loader": name, **row})
     base = next((row["rate"] for row in rows if row["loader"] == "webdataset + PIL" and "rate" in row), None)
     for row in rows:

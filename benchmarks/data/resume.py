@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import pickle
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from kosmos.data.index import prepare_index
 from kosmos.data.loader import open_stream
 from kosmos.data.packing import Breaks, cut_document
 from kosmos.data.readers import BadRecord
-from kosmos.data.rows import RowMaker
+from kosmos.data.rows import RowMaker, Share
 from kosmos.document import Document, Image
 from kosmos.processor import Processor
 
@@ -127,7 +128,7 @@ def open_and_step(
 ) -> dict[str, Any]:
     """Wall and CPU seconds of opening at a state, of the first rows, and, if asked for, of the first step."""
     times: dict[str, Any] = {}
-    share = {name: (0,) for name in config.sources}
+    share: Share = {name: (0,) for name in config.sources}
     with measure.Stopwatch() as watch:
         maker = RowMaker(config, processor, SEED, share)
         if state is not None:
@@ -210,17 +211,14 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     config = layout(folder, scale)
     kept = args.folder / f"first-state-{args.gigabytes:g}.json"
     if not kept.exists() or args.small:
-        kept.write_text(json.dumps(measure.apart(lambda: first_state(config, undecoded))["state"]))
+        kept.write_text(json.dumps(measure.apart(partial(first_state, config, undecoded), args.small)["state"]))
     first = json.loads(kept.read_text())
     rows = []
     for step in (0, *STEPS):
         state = None if step == 0 else fresh_pending(late_state(first, step), config, undecoded)
         whole = args.whole and (args.small or step in (0, STEPS[-1]))
-
-        def resume(state: dict[str, Any] | None = state, whole: bool = whole) -> dict[str, Any]:
-            return open_and_step(config, processor, state, whole)
-
-        row = measure.repeated(resume, 1 if whole and not args.small else args.repeat)
+        resume = partial(open_and_step, config, processor, state, whole)
+        row = measure.repeated(resume, 1 if whole else args.repeat, args.small)
         rows.append({"step": step, "state bytes": len(json.dumps(state)) if state else 0, **row})
         print(json.dumps(rows[-1]), flush=True)
     columns = ["step", "state bytes", "loader", "loader cpu", "first rows", "first rows cpu"]
@@ -233,7 +231,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
             ("webdataset, skipping", _skip_resume),
         ):
             for records in (1_000, 10_000) if not args.small else (20, 40):
-                answer = measure.apart(lambda a=action, r=records: a(folder, r))  # type: ignore[misc]
+                answer = measure.apart(partial(action, folder, records), args.small)
                 rivals.append({"loader": name, **answer})
         print(measure.table(rivals, ["loader", "records", "loader cpu", "state bytes", "error"]))
     result = {"bytes": size, "index cpu": indexing.cpu, "rows": rows, "rivals": rivals}
