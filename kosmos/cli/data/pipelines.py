@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from kosmos.cli.parser import positive
 
 if TYPE_CHECKING:
     from kosmos.data.web.executors import ExecutorSettings, Stage
-    from kosmos.data.web.report import PipelineReport, Removal
+    from kosmos.data.web.report import PipelineReport
 
 
 def add_executor_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,9 +44,7 @@ def print_report(out: Path, report: PipelineReport | None) -> None:
     kept = f"{report.kept_pictures:,} of {report.pictures:,} pictures; " if report.pictures else ""
     print(f"{out}: {report.kept:,} of {report.read:,} {report.kind} kept, {kept}see {out}/report.md")
     for what, removals in ((report.kind, report.removed), ("pictures", report.removed_pictures)):
-        if removals:
-            print(f"{what} removed: {', '.join(_said(removal) for removal in removals)}")
-
-
-def _said(removal: Removal) -> str:
-    return f"{removal.count:,} {removal.rule}"
+        if by_rule := Counter({removal.rule: 0 for removal in removals}):
+            for removal in removals:
+                by_rule[removal.rule] += removal.count
+            print(f"{what} removed: {', '.join(f'{count:,} {rule}' for rule, count in by_rule.items())}")

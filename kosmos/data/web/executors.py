@@ -120,7 +120,7 @@ def _local_executor() -> Any:
         def _run_one(self, rank: int) -> Any:
             from copy import deepcopy
 
-            pipeline = self.pipeline
+            pipeline: list[Any] = self.pipeline
             self.pipeline = deepcopy(pipeline)  # every task counts from zero
             try:
                 return self._run_for_rank(rank)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from kosmos.data.web.page import tidy
 from kosmos.data.web.placement import place_pictures
@@ -34,7 +34,7 @@ def decode_page(data: bytes, charset: str = "") -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         pass
-    for name in (charset, detect_encoding(data, from_html_meta=True)):
+    for name in (charset, detect_encoding(data, from_html_meta=True) or ""):
         try:
             return str(bytes_to_str(data, name, errors="replace", fallback_encodings=()))
         except (LookupError, ValueError, TypeError):
@@ -58,7 +58,7 @@ def is_in_language(text: str, language: str) -> bool | None:
     """
     from resiliparse.parse.lang import detect_fast
 
-    ranks = dict(detect_fast(text, n_results=_LANGUAGES))
+    ranks: dict[str, int] = dict(cast(list[tuple[str, int]], detect_fast(text, n_results=_LANGUAGES)))
     if not ranks or not any(map(str.isalpha, text)):  # an empty text is near to every language
         return None
     return bool(ranks.get(language, math.inf) <= _LANGUAGE_MARGIN * min(ranks.values()))

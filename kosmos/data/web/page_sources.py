@@ -154,12 +154,8 @@ class WritePages(CountingStep):
             for page in data:
                 with self.busy():
                     file.write(json.dumps(to_json(page), ensure_ascii=False).encode() + b"\n")
-                self.count(KEPT_PAGES)
                 yield page
         os.replace(part, final)
-
-
-KEPT_PAGES = "pages"
 
 
 def page_file(rank: int) -> str:

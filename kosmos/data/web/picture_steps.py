@@ -7,15 +7,18 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from kosmos.data.fetch.results import FetchFailure, Picture
 from kosmos.data.fetch.settings import FetchSettings
+from kosmos.data.tar_writer import picture_suffix
 from kosmos.data.web.html_folder import local_picture
 from kosmos.data.web.page import tidy
 from kosmos.data.web.settings import PictureRules
 from kosmos.data.web.step import PICTURE_REMOVED, CountingStep
+from kosmos.errors import DataError, ImageError
+from kosmos.images import decode_image
 
 _PAGES_AT_ONCE = 64  # whose pictures are fetched together and lie in memory
 NO_PICTURE_LEFT = "no picture left"
@@ -29,7 +32,7 @@ class Fetcher(Protocol):
         ...
 
 
-OpenFetcher = Callable[[FetchSettings], AbstractContextManager[Fetcher]]
+OpenFetcher = Callable[[FetchSettings], AbstractContextManager[Any]]  # gives a Fetcher
 
 
 class BringPictures(CountingStep):
@@ -165,18 +168,18 @@ class KeepPictures(CountingStep):
 
 def picture_fault(data: bytes, rules: PictureRules) -> str | None:
     """Why a picture is dropped, or None: not one, too many pixels, too small, single-coloured."""
-    from kosmos.data.fetch.pictures import check_picture
-    from kosmos.data.fetch.results import FetchError
-    from kosmos.images import decode_image
-
     try:
-        width, height = check_picture(data, FetchSettings(max_megapixels=rules.max_megapixels))
-    except FetchError as error:
-        return error.reason
-    if min(width, height) < rules.min_side:
+        picture_suffix(data)
+    except DataError:
+        return "not a picture"
+    try:
+        picture = decode_image(data, rules.max_megapixels)
+    except ImageError as error:
+        return "too many pixels" if "over the limit" in str(error) else "broken picture"
+    if min(picture.size) < rules.min_side:
         return f"smaller than {rules.min_side} pixels"
-    bands = decode_image(data, rules.max_megapixels).getextrema()
-    if all(high - low <= rules.max_colour_range for low, high in bands):  # type: ignore[misc,operator]
+    bands = cast(list[tuple[int, int]], picture.getextrema())  # of an RGB picture: one pair a channel
+    if all(high - low <= rules.max_colour_range for low, high in bands):
         return "single-coloured"
     return None
 

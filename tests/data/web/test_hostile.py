@@ -13,10 +13,11 @@ pytest.importorskip("datatrove")
 pytest.importorskip("trafilatura")
 pytest.importorskip("resiliparse")
 
+from kosmos.data.fetch.settings import FetchSettings
 from kosmos.data.web.html_folder import MISSING, NOT_A_FILE, OUTSIDE, TOO_LARGE, list_pages, local_picture
 from kosmos.data.web.page_sources import PAGE_TOO_LARGE
 from kosmos.data.web.pipeline import pages
-from kosmos.data.web.settings import FetchSettings, PageLimits, PagesSettings, PictureRules
+from kosmos.data.web.settings import PageLimits, PagesSettings, PictureRules
 from tests.data.web.site import html, huge_png, image, paragraphs, picture, prose, write
 
 

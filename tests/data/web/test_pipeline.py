@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,8 +25,8 @@ from tests.data.web.site import image, paragraphs, picture, plain_picture, prose
 ALL_ONE_PICTURE = PagesSettings(pictures=PictureRules(keep_one_picture=1.0))
 
 
-def documents(out: Path) -> dict[str, dict[str, list[str | None]]]:
-    """The documents of all tars by their page; pictures become the first bytes of their member."""
+def documents(out: Path) -> dict[str, dict[str, Any]]:
+    """The layouts of all documents in the tars, by their page."""
     found = {}
     for path in sorted(out.glob("*.tar")):
         with tarfile.open(path) as archive:
