@@ -16,14 +16,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """While entered, `requested` becomes true at the first signal. Off the main thread it does nothing.
+    """While entered, `requested` becomes true at the first signal. Off the main thread it does nothing."""
 
-    `saves` says whether the loop saves before it stops; the message is about that.
-    """
-
-    def __init__(self, quiet: bool = False, saves: bool = True) -> None:
+    def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._message = f"\nstopping after this step{' and a save' * saves}; Ctrl-C again stops at once\n"
         self._before: dict[signal.Signals, Any] = {}
         self.requested = False
 
@@ -49,4 +45,4 @@ class StopRequest:
         if not self._quiet:
             # A plain write: the signal may have come in the middle of a print.
             with contextlib.suppress(OSError):
-                os.write(2, self._message.encode())
+                os.write(2, b"\nstopping after this step and a save; Ctrl-C again stops at once\n")

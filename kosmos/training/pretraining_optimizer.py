@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -44,6 +46,15 @@ class PretrainingOptimizer:
             optimizer.zero_grad(set_to_none=True)
         for parameter in self._filters:
             parameter.grad = None
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """The moments of both optimizers, for `load_state_dict`."""
+        return [optimizer.state_dict() for optimizer in self._optimizers]
+
+    def load_state_dict(self, state: list[dict[str, Any]]) -> None:
+        """Go on from what `state_dict` gave for the same model."""
+        for optimizer, moments in zip(self._optimizers, state, strict=True):
+            optimizer.load_state_dict(moments)
 
 
 def share_of_rate(step: int, config: VisionPretrainingConfig) -> float:

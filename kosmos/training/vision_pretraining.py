@@ -21,7 +21,7 @@ from kosmos.model.pretrained_part import RESAMPLER_FILE, TOWER_FILE
 from kosmos.model.resampler import build_resampler
 from kosmos.model.weights import save_tensors
 from kosmos.runs import CONFIG_FILE, METRICS_FILE
-from kosmos.storage import commit_folder, make_folder, write_manifest
+from kosmos.storage import commit_folder, make_folder, write_atomic, write_manifest
 from kosmos.tokenizer import Tokenizer
 from kosmos.training.contrast import CaptionBag, Contrast
 from kosmos.training.interrupt import StopRequest
@@ -31,6 +31,10 @@ from kosmos.training.precision import autocast, choose_device, choose_precision
 from kosmos.training.pretraining_optimizer import PretrainingOptimizer, share_of_rate
 from kosmos.training.progress import open_progress
 from kosmos.training.threads import set_threads
+from kosmos.training.unfinished_pretraining import UnfinishedPretraining
+
+# A save takes a fraction of a second, and as many are lost when the process is killed.
+SECONDS_BETWEEN_SAVES = 30.0
 
 
 def check_pretraining(config: VisionPretrainingConfig, out: Path) -> None:
@@ -53,15 +57,17 @@ def pretrain_vision(
 ) -> Path:
     """Pretrain a tower on `corpora` (one for each of config.corpora) and write it to the new folder `out`.
 
-    The folder appears whole or not at all; an interrupted pretraining starts again. `vision.pretrained` takes it.
-    Raises UsageError when `out` exists, ConfigError, Interrupted, StorageError.
+    The folder appears whole or not at all, and `vision.pretrained` takes it. An interrupted pretraining, called again,
+    goes on from its last save, to the same bits. Raises UsageError when `out` exists, ConfigError, Interrupted,
+    StorageError.
     """
     out = Path(out)
     check_pretraining(config, out)
     vision = config.vision
     set_threads(config.threads)
     device = choose_device("auto")
-    precision = choose_precision(config.precision, device)
+    unfinished = UnfinishedPretraining(config, out)
+    precision = choose_precision(unfinished.precision or config.precision, device)
     torch.manual_seed(config.seed)
     pictures = PictureStream(config, corpora)
     tower = ConvTower(vision)
@@ -72,13 +78,15 @@ def pretrain_vision(
     nn.init.normal_(resampler.get_parameter("dense.weight"))
     model = Contrast(tower, resampler, bag, config).to(device)
     optimizer = PretrainingOptimizer(model, config)
-    temporary = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    make_folder(temporary)
     try:
-        with LineLog(temporary / METRICS_FILE, 0) as metrics, StopRequest(quiet, saves=False) as stop:
-            with open_progress(config.steps, 0, config.log_every, quiet) as progress:
-                for step in range(1, config.steps + 1):
+        unfinished.begin(model, optimizer)
+        first = unfinished.step
+        with LineLog(unfinished.metrics, first) as metrics, StopRequest(quiet) as stop:
+            with open_progress(config.steps, first, config.log_every, quiet) as progress:
+                if first:
+                    progress.say(f"going on from step {first}")
+                saved = time.monotonic()
+                for step in range(first + 1, config.steps + 1):
                     begin = time.perf_counter()
                     pixels, chosen, targets = (part.to(device) for part in pictures.batch(step))
                     with autocast(precision, device):
@@ -89,19 +97,39 @@ def pretrain_vision(
                     record = _record(step, config, (by_mean, by_latents), right, config.batch_size, seconds)
                     metrics.write(record)
                     progress.step(record)
-                    if stop.requested:
-                        raise Interrupted(
-                            f"{out}: vision pretraining stopped at step {step}; it starts again next time"
-                        )
-        save_tensors(dict(tower.state_dict()), temporary / TOWER_FILE)
-        save_tensors(dict(resampler.state_dict()), temporary / RESAMPLER_FILE)
+                    stopping = stop.requested
+                    if step < config.steps and (stopping or time.monotonic() - saved >= SECONDS_BETWEEN_SAVES):
+                        metrics.sync()
+                        unfinished.save(step, precision, model, optimizer)
+                        saved = time.monotonic()
+                        if stopping:
+                            raise Interrupted(
+                                f"{out}: vision pretraining saved after step {step} of {config.steps} and stopped"
+                            )
+            _finish(config, model, unfinished, out)
+    except BaseException:
+        unfinished.leave()
+        raise
+    if stop.requested:
+        raise Interrupted(f"{out}: vision pretraining finished, and stopped after it")
+    return out
+
+
+def _finish(config: VisionPretrainingConfig, model: Contrast, unfinished: UnfinishedPretraining, out: Path) -> None:
+    """Write the finished folder, and only then let go of what the pretraining would go on from."""
+    temporary = out.with_name(f".{out.name}.finished")
+    shutil.rmtree(temporary, ignore_errors=True)
+    make_folder(temporary)
+    try:
+        save_tensors(dict(model.tower.state_dict()), temporary / TOWER_FILE)
+        save_tensors(dict(model.resampler.state_dict()), temporary / RESAMPLER_FILE)
         save_config(config, temporary / CONFIG_FILE)
+        write_atomic(temporary / METRICS_FILE, unfinished.metrics.read_bytes())
         write_manifest(temporary)
         commit_folder(temporary, out)
-    except BaseException:
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    return out
+    unfinished.remove()
 
 
 def _record(

@@ -205,28 +205,134 @@ def test_an_existing_folder_is_left_alone(
     assert snapshot(tmp_path) == before
 
 
-def test_an_interruption_leaves_nothing(
-    pretraining: VisionPretrainingConfig,
-    patterns: PictureCorpus,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
+def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int = signal.SIGINT) -> list[int]:
+    """Send this process a signal while batch `step` of this call is drawn; the sizes of all batches drawn."""
     draw_batch = BatchAugmenter.draw
     calls: list[int] = []
 
     def draw_and_interrupt(self: BatchAugmenter, indices: Tensor, generator: torch.Generator) -> Tensor:
         calls.append(len(indices))
-        if len(calls) == 3:
-            os.kill(os.getpid(), signal.SIGINT)
+        if len(calls) == step:
+            os.kill(os.getpid(), number)
         return draw_batch(self, indices, generator)
 
     monkeypatch.setattr(BatchAugmenter, "draw", draw_and_interrupt)
-    with pytest.raises(Interrupted, match="stopped at step 3; it starts again next time"):
-        pretrain_vision(pretraining, [patterns], tmp_path / "tower")
-    assert calls == [32, 32, 32]
-    assert list(tmp_path.iterdir()) == []
-    assert "stopping after this step; Ctrl-C again stops at once" in capfd.readouterr().err
+    return calls
+
+
+def without_timing(folder: Path) -> list[dict[str, Any]]:
+    return [{key: value for key, value in line.items() if key != "timing"} for line in records(folder)]
+
+
+def test_interrupted_and_called_again_equals_never_interrupted(
+    pretraining: VisionPretrainingConfig,
+    patterns: PictureCorpus,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    # Attention dropout draws from the generator whose state must come back too.
+    dropping = change(pretraining, steps=12, warmup_steps=3, **{"resampler.attention_dropout": 0.3})
+    whole = pretrain_vision(dropping, [patterns], tmp_path / "whole", quiet=True)
+    for stop_after in (3, 4):
+        with monkeypatch.context() as patched:
+            calls = stop_at(patched, stop_after)
+            done = 3 if stop_after == 3 else 7
+            with pytest.raises(Interrupted, match=rf"tower: vision pretraining saved after step {done} of 12 and stop"):
+                pretrain_vision(dropping, [patterns], tmp_path / "tower")
+            assert len(calls) == stop_after
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".tower.partial", "whole"]
+    said = capfd.readouterr().err
+    assert "stopping after this step and a save; Ctrl-C again stops at once" in said and "going on from step 3" in said
+    tower = pretrain_vision(dropping, [patterns], tmp_path / "tower", quiet=True)
+    assert capfd.readouterr().err == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tower", "whole"]
+    for name in ("model.safetensors", "resampler.safetensors", "config.yaml"):
+        assert (tower / name).read_bytes() == (whole / name).read_bytes(), name
+    assert without_timing(tower) == without_timing(whole) and len(records(tower)) == 12
+    check_manifest(tower)
+
+
+def test_a_killed_one_goes_on_from_its_last_save(
+    pretraining: VisionPretrainingConfig, patterns: PictureCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = replace(pretraining, steps=6, warmup_steps=1)
+    whole = pretrain_vision(short, [patterns], tmp_path / "whole", quiet=True)
+    monkeypatch.setattr("kosmos.training.vision_pretraining.SECONDS_BETWEEN_SAVES", 0.0)
+
+    class Killed(BaseException):
+        pass
+
+    with monkeypatch.context() as patched:
+        draw_batch = BatchAugmenter.draw
+        calls: list[int] = []
+
+        def draw_and_die(self: BatchAugmenter, indices: Tensor, generator: torch.Generator) -> Tensor:
+            calls.append(1)
+            if len(calls) == 5:
+                raise Killed
+            return draw_batch(self, indices, generator)
+
+        patched.setattr(BatchAugmenter, "draw", draw_and_die)
+        with pytest.raises(Killed):
+            pretrain_vision(short, [patterns], tmp_path / "tower", quiet=True)
+    drawn = stop_at(monkeypatch, 1000)
+    tower = pretrain_vision(short, [patterns], tmp_path / "tower", quiet=True)
+    assert len(drawn) == 2  # steps 5 and 6
+    assert (tower / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert without_timing(tower) == without_timing(whole)
+
+
+def test_a_stop_at_the_last_step_keeps_the_finished_tower(
+    pretraining: VisionPretrainingConfig, patterns: PictureCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = stop_at(monkeypatch, 2, signal.SIGTERM)
+    with pytest.raises(Interrupted, match="vision pretraining finished, and stopped after it"):
+        pretrain_vision(replace(pretraining, steps=2, warmup_steps=1), [patterns], tmp_path / "tower", quiet=True)
+    assert len(calls) == 2 and [path.name for path in tmp_path.iterdir()] == ["tower"]
+    check_manifest(tmp_path / "tower")
+
+
+@pytest.mark.parametrize("change_of", ["settings", "captions", "version"])
+def test_what_another_pretraining_left_is_not_gone_on_from(
+    pretraining: VisionPretrainingConfig,
+    patterns: PictureCorpus,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change_of: str,
+) -> None:
+    short = replace(pretraining, steps=3, warmup_steps=1)
+    with monkeypatch.context() as patched:
+        stop_at(patched, 1)
+        with pytest.raises(Interrupted):
+            pretrain_vision(short, [patterns], tmp_path / "tower", quiet=True)
+    if change_of == "settings":
+        short = replace(short, lr=short.lr / 2)
+    elif change_of == "captions":
+        patterns = replace(patterns, captions=tuple(f"{caption} here" for caption in patterns.captions))
+    else:
+        (tmp_path / ".tower.partial" / "config.yaml").write_text("gone: 1\n")
+    calls = stop_at(monkeypatch, 1000)
+    tower = pretrain_vision(short, [patterns], tmp_path / "tower", quiet=True)
+    assert len(calls) == 3 and [line["step"] for line in records(tower)] == [1, 2, 3]
+    assert [path.name for path in tmp_path.iterdir()] == ["tower"]
+
+
+def test_a_damaged_save_is_named(
+    pretraining: VisionPretrainingConfig, patterns: PictureCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = replace(pretraining, steps=3, warmup_steps=1)
+    stop_at(monkeypatch, 1)
+    with pytest.raises(Interrupted):
+        pretrain_vision(short, [patterns], tmp_path / "tower", quiet=True)
+    state = tmp_path / ".tower.partial" / "state.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(
+        StorageError, match=r"state\.pt: damaged; remove .*\.tower\.partial to have the pretraining start"
+    ):
+        pretrain_vision(short, [patterns], tmp_path / "tower", quiet=True)
+    assert state.exists()
 
 
 def test_a_full_disk_leaves_nothing(
