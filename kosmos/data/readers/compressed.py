@@ -14,6 +14,8 @@ from kosmos.data.readers.records import MAX_RECORD_BYTES
 from kosmos.errors import ConfigError, DataError
 
 _CHUNK_BYTES = 1 << 20
+# What is left after a member is copied for the next one, so files of many small members are read in small pieces.
+_MEMBER_BYTES = 1 << 15
 # A few bytes can stand for a terabyte of zeros; so much is taken out at once.
 _MOST_AT_ONCE = 1 << 22
 # zstandard's decompressor has no bound on what it gives out at once, so it is fed little.
@@ -91,7 +93,7 @@ def read_lines(path: str) -> Iterator[tuple[int, bytes | None]]:
 def _members(file: BinaryIO, make: Callable[[], Any]) -> Iterator[bytes]:
     """Decompressed pieces of compressed streams that stand one behind the other, as each record of a WET file."""
     decompressor: Any = None
-    while chunk := file.read(_CHUNK_BYTES):
+    while chunk := file.read(_MEMBER_BYTES):
         while chunk:
             if decompressor is None:
                 # Files on tapes and some mirrors are padded with zeros.

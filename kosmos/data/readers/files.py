@@ -50,7 +50,10 @@ def find_shards(path: str, suffixes: tuple[str, ...]) -> list[str]:
         elif place.is_file():
             return [str(place)]
         else:
-            found = [file for file in glob.glob(path, recursive=True) if Path(file).is_file()]
+            matches = [file for file in glob.glob(path, recursive=True) if Path(file).is_file()]
+            # Links that lead in circles give the same file many names: the shortest stays.
+            matches.sort(key=lambda file: (-len(file), file))
+            found = list({os.path.realpath(file): file for file in matches}.values())
     found = sorted(file for file in found if not file.endswith(INDEX_SUFFIX))
     if not found:
         raise DataError(f"{path}: no such file or folder")

@@ -40,6 +40,13 @@ def test_files_of_a_folder_and_of_patterns_come_sorted_without_indices(tmp_path:
         find_shards(str(tmp_path / "z*"), (".tar",))
 
 
+def test_links_that_lead_in_circles_give_each_file_once(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.tar").write_bytes(b"")
+    (tmp_path / "a" / "back").symlink_to(tmp_path)
+    assert find_shards(f"{tmp_path}/**/*.tar", (".tar",)) == [str(tmp_path / "a" / "x.tar")]
+
+
 def test_remote_folders_and_patterns() -> None:
     memory = fsspec.filesystem("memory")
     for name in ("/f/b.tar", "/f/a.tar", "/f/a.tar.kosmos-index", "/f/a.txt", "/f/in/c.tar"):
