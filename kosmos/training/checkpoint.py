@@ -8,6 +8,7 @@ renamed; older ones are removed only after that.
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import shutil
 import threading
@@ -41,6 +42,8 @@ from kosmos.training.world import World, checkpoint_group
 STATE_FILE = "state.json"
 OPTIMIZER = "optimizer"
 FORMAT_VERSION = 2
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -104,12 +107,19 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Have the save that is under way, if any, done. Raises StorageError on all ranks when it failed."""
-        save, self._under_way = self._under_way, None
-        if save is None:
+        if self._under_way is None:
             return
-        errors = [error for error in self._world.gather(save.result()) if error]
+        message = self._under_way.result()
+        self._under_way = None
+        errors = [error for error in self._world.gather(message) if error]
         if errors:
             raise StorageError(errors[0])
+
+    def close(self) -> None:
+        """Let the save that is under way, if any, end, without a word to other ranks; for when a run breaks off."""
+        save, self._under_way = self._under_way, None
+        if save is not None and (message := save.result()):
+            logger.warning("%s", message)
 
     def _commit_behind(
         self,
@@ -150,6 +160,7 @@ class Checkpoints:
         make_folder(self._folder)
         remove_unfinished(self._run)
         with _disk_errors(self._folder / f"step-{state.step}"):
+            sync(self._run)
             self._temporary(state).mkdir()
 
     def _write_optimizer(self, state: TrainingState, tensors: dict[str, Tensor]) -> str:
@@ -181,15 +192,17 @@ class Checkpoints:
                 write_manifest(temporary)
                 sync_tree(temporary)
                 if final.exists():  # a damaged one that a resumed run stepped back over
-                    shutil.rmtree(final)
+                    _remove(final)
                 temporary.rename(final)
                 sync(self._folder)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-        for number, old in steps(self._run)[: -self._keep]:
+        # Later steps are there when the run stepped back over damaged ones: they count for nothing.
+        kept = [found for found in steps(self._run) if found[0] <= state.step]
+        for number, old in kept[: -self._keep]:
             if not (self._keep_every and number % self._keep_every == 0):
-                shutil.rmtree(old, ignore_errors=True)
+                _remove(old)
 
 
 class _Save:
@@ -274,6 +287,20 @@ def latest_checkpoint(run: Path, at_most: int | None = None) -> Path | None:
                 check_manifest(folder)
                 return folder
     return None
+
+
+def remove_after(run: Path, step: int) -> None:
+    """Remove the checkpoints of later steps: a run that went back over them must not go on from them."""
+    for number, folder in steps(run):
+        if number > step:
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a checkpoint; by its name first, so that what a kill leaves of it is none."""
+    with suppress(OSError):
+        folder = folder.rename(folder.with_name(f".{folder.name}.removed"))
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_unfinished(run: Path) -> None:

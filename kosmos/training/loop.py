@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -30,6 +32,7 @@ from kosmos.training.checkpoint import (
     load_model,
     load_optimizer,
     read_state,
+    remove_after,
 )
 from kosmos.training.interrupt import StopRequest
 from kosmos.training.joint_stream import JointStream
@@ -40,6 +43,7 @@ from kosmos.training.optimizer import Optimizer
 from kosmos.training.parallel import parallelize
 from kosmos.training.precision import choose_precision
 from kosmos.training.progress import open_progress
+from kosmos.training.run_lock import RunLock
 from kosmos.training.run_logs import RunLogs
 from kosmos.training.same_recipe import check_same_recipe
 from kosmos.training.start import start_model, start_tokenizer
@@ -112,20 +116,28 @@ class _Run:
         on_step: Callable[[dict[str, Any]], None] | None,
     ) -> None:
         self._config, self._out, self._world, self._quiet, self._on_step = config, out, world, quiet, on_step
-        # One rank looks, so that all go on from the same.
-        self._found = on_first(world, lambda: _find_checkpoint(config, out, _resumes(resume)))
+        self._resume = resume
+        self._lock = RunLock()
+        # One for all of it: what is asked for while the run goes back is not forgotten.
+        self._stop = StopRequest(quiet)
 
     def go(self) -> None:
         """Train to the end."""
-        found = self._found
-        state = read_state(found) if found else None
-        for _ in range(MOST_REWINDS):
-            try:
-                self._train(found, state)
-                return
-            except _Rewind as rewind:
-                found, state = rewind.checkpoint, rewind.state
-        raise NonFiniteError(f"{self._out}: went back {MOST_REWINDS} times; lower optimizer.lr; see events.jsonl")
+        with self._lock:
+            # One rank looks, so that all go on from the same.
+            found = on_first(self._world, self._find)
+            state = read_state(found) if found else None
+            for _ in range(MOST_REWINDS):
+                try:
+                    self._train(found, state)
+                    return
+                except _Rewind as rewind:
+                    found, state = rewind.checkpoint, rewind.state
+                on_first(self._world, partial(remove_after, self._out, state.step))
+                gc.collect()  # the model that is given up
+        raise NonFiniteError(
+            f"{self._out}: would go back for the {MOST_REWINDS}th time; lower optimizer.lr; see events.jsonl"
+        )
 
     def _train(self, found: Path | None, done: TrainingState | None) -> None:
         """Train on from `done`, the weights and moments being those of `found`."""
@@ -151,18 +163,21 @@ class _Run:
         )
         with ExitStack() as stack:
             progress = stack.enter_context(open_progress(config.steps, first, config.log_every, self._quiet))
-            stop = stack.enter_context(StopRequest(self._quiet))
+            stop = stack.enter_context(self._stop)
             own = open_stream(
                 config.data, processor, config.seed, done.stream if done else None, world.rank, world.size
             )
+            stack.callback(own.close)
+            # However the run ends, a save that is under way does, while there is a process group.
+            stack.callback(checkpoints.close)
             stream = JointStream(own, world, config.data.max_bad_fraction)
-            stack.callback(stream.close)
             validation = Validation(config, processor, world, precision)
             stack.callback(validation.close)
             meter = Meter(config, model_config, world, precision)
             # Only now, with everything in place, is the run directory touched: a run that cannot start leaves nothing.
             on_first(world, lambda: self._begin(done is None))
-            logs = stack.enter_context(RunLogs(self._out, first, writes=world.is_first))
+            data_first = done.stream["step"] if done else 0
+            logs = stack.enter_context(RunLogs(self._out, first, data_first, writes=world.is_first))
             trackers = stack.enter_context(Trackers(config, self._out, first, writes=world.is_first))
             skipped = 0
             for number in range(first + 1, config.steps + 1):
@@ -170,10 +185,10 @@ class _Run:
                 try:
                     step, stopping = stream.next(stop.requested)
                 except TooManyBadRecords as error:
-                    logs.bad(number, [(error.source, bad) for bad in error.found])
+                    logs.bad(data_first + number - first, [(error.source, bad) for bad in error.found])
                     raise
                 waited = time.perf_counter() - begin
-                logs.bad(number, step.bad)
+                logs.bad(step.number, step.bad)
                 try:
                     result = train_step(
                         module,
@@ -189,9 +204,16 @@ class _Run:
                     skipped = 0
                 except NonFiniteError as error:
                     skipped += 1
-                    logs.event({"step": number, "data_step": step.number, "event": "nonfinite", "why": str(error)})
                     checkpoints.wait()
-                    self._after_nonfinite(error, number, skipped, step, precision)
+                    then, back = self._after_nonfinite(number, skipped)
+                    event = {"step": number, "data_step": step.number, "event": "nonfinite", "then": then}
+                    logs.event({**event, "why": str(error)})
+                    if back is not None:
+                        # The data goes on after the step that failed: what made it fail is passed over.
+                        there = read_state(back).step
+                        raise _Rewind(back, replace(self._state(number, step, precision), step=there)) from error
+                    if then == "stop":
+                        raise
                     result = None
                 timing = meter.timing(step.counts, time.perf_counter() - begin, waited) | trackers.timing()
                 record = step_record(number, result, step, timing)
@@ -220,43 +242,43 @@ class _Run:
         """What the first rank writes; the data's state is gathered from all."""
         return TrainingState(number, self._config.seed, precision, merge_states(self._world.gather(step.state)))
 
-    def _after_nonfinite(
-        self, error: NonFiniteError, number: int, skipped: int, step: Step, precision: Precision
-    ) -> None:
-        """Return when the run goes on with the next step. Raises what the policy says instead."""
+    def _after_nonfinite(self, number: int, skipped: int) -> tuple[str, Path | None]:
+        """What is done about a step that failed: skip, stop, or rewind to a checkpoint."""
         policy = NonFinitePolicy.parse(self._config.on_nonfinite)
         if policy.action == "skip" and skipped < MOST_IN_A_ROW:
-            return
+            return "skip", None
         if policy.action == "rewind":
             back = on_first(self._world, lambda: latest_checkpoint(self._out, number - policy.steps))
             if back is not None:
-                # The data goes on after the step that failed: what made it fail is passed over.
-                there = read_state(back).step
-                raise _Rewind(back, replace(self._state(number, step, precision), step=there))
-        raise error
+                return "rewind", back
+        return "stop", None
+
+    def _find(self) -> Path | None:
+        """The checkpoint to go on from, if any; what is already there is locked."""
+        if self._out.is_dir():
+            self._lock.take(self._out)
+        return _find_checkpoint(self._config, self._out, self._resume)
 
     def _begin(self, new: bool) -> None:
         make_folder(self._out)
+        self._lock.take(self._out)
         if new:
             save_config(self._config, self._out / CONFIG_FILE)
 
 
-def _resumes(asked: bool) -> bool:
-    """Whether the run may go on from a checkpoint: it was asked to, or torchrun has started it again."""
-    return asked or os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
-
-
 def _find_checkpoint(config: TrainConfig, out: Path, resume: bool) -> Path | None:
-    """The checkpoint to go on from, if any."""
     if not out.exists():
         return None
     if not out.is_dir():
         raise UsageError(f"{out}: is a file; choose another run directory")
-    if not resume:
+    begun = (out / CONFIG_FILE).exists()
+    # Whom torchrun starts again goes on by himself, but only with a run: the first start may have been refused.
+    again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    if not (resume or (begun and again)):
         if any(out.iterdir()):
             raise UsageError(f"{out}: exists already and is not empty; resume it, or choose another run directory")
         return None
-    if (out / CONFIG_FILE).exists():
+    if begun:
         check_same_recipe(config, load_config(out / CONFIG_FILE, TrainConfig), out)
     return latest_checkpoint(out)
 

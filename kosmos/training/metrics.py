@@ -37,7 +37,7 @@ class LineLog:
     def __init__(self, path: Path, last_step: int | None) -> None:
         self._path = path
         try:
-            if last_step is not None and path.is_file():
+            if path.is_file():
                 _truncate(path, last_step)
             # Unbuffered: what a full disk refused must not come back, as another error, when the file is closed.
             self._file = open(path, "ab", buffering=0)  # noqa: SIM115  closed by __exit__
@@ -72,8 +72,8 @@ class LineLog:
             raise StorageError(f"{self._path}: cannot write: {error.strerror or error}; free some space") from error
 
 
-def _truncate(path: Path, last_step: int) -> None:
-    """Keep the lines of steps up to `last_step`; a line that a crash cut short goes too."""
+def _truncate(path: Path, last_step: int | None) -> None:
+    """Keep the lines of steps up to `last_step`, or all; a line that a crash cut short goes too."""
     kept: list[bytes] = []
     lines = path.read_bytes().splitlines(keepends=True)
     for line in lines:
@@ -81,7 +81,7 @@ def _truncate(path: Path, last_step: int) -> None:
             step = json.loads(line)["step"]
         except (ValueError, KeyError, TypeError):
             continue
-        if line.endswith(b"\n") and step <= last_step:
+        if line.endswith(b"\n") and (last_step is None or step <= last_step):
             kept.append(line)
     if len(kept) < len(lines):
         write_atomic(path, b"".join(kept))

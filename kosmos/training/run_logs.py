@@ -16,14 +16,17 @@ EVENTS_FILE = "events.jsonl"
 
 
 class RunLogs:
-    """The logs of a run directory, cut back to the step that the run goes on from; only the first rank has any."""
+    """The logs of a run directory, cut back to the step that the run goes on from; only the first rank has any.
 
-    def __init__(self, run: Path, last_step: int, writes: bool) -> None:
+    Bad records are named by the data's step, which runs ahead of the step after going back over steps that failed.
+    """
+
+    def __init__(self, run: Path, last_step: int, last_data_step: int, writes: bool) -> None:
         self._stack = ExitStack()
         self._metrics = self._bad = self._events = None
         if writes:
             self._metrics = self._stack.enter_context(LineLog(run / METRICS_FILE, last_step))
-            self._bad = self._stack.enter_context(LineLog(run / BAD_RECORDS_FILE, last_step))
+            self._bad = self._stack.enter_context(LineLog(run / BAD_RECORDS_FILE, last_data_step))
             # Never cut back: what was passed over or done again must stay known.
             self._events = self._stack.enter_context(LineLog(run / EVENTS_FILE, None))
 
@@ -41,7 +44,7 @@ class RunLogs:
             self._metrics.write(record)
 
     def bad(self, step: int, found: list[tuple[str, BadRecord]]) -> None:
-        """Name the records that were passed over while the step was made."""
+        """Name the records that were passed over while the data of a step was made."""
         if self._bad is not None:
             for source, bad in found:
                 line = {"step": step, "source": source, "why": bad.why, "where": bad.where, "detail": bad.detail}

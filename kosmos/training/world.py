@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from kosmos.errors import ConfigError, UsageError
+from kosmos.errors import ConfigError, Interrupted, UsageError
 from kosmos.training.precision import choose_device
 
 
@@ -106,6 +106,10 @@ def open_world(device: str = "auto", replicas: int = 1) -> Iterator[World]:
             _groups[name] = dist.new_group(backend="gloo")
         mesh = init_device_mesh(place.type, (replicas, size // replicas), mesh_dim_names=("dp_replicate", "dp_shard"))
         yield World(rank, size, place, mesh)
+    except Interrupted:
+        # All ranks agreed to stop, so they end together too.
+        _shutdown(wait=True)
+        raise
     except BaseException:
         # Others may wait in a collective that this rank will never join: no barrier here, torchrun ends them.
         _shutdown(wait=False)

@@ -1,4 +1,4 @@
-"""What the tests of several ranks run under torchrun: `ranks.py train|gradients ...`."""
+"""What the tests of several ranks run under torchrun: `ranks.py train|gradients|poisoned ...`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from kosmos.training.checkpoint import whole_tensors
 from kosmos.training.loop import train
 from kosmos.training.optimizer import Optimizer
 from kosmos.training.parallel import parallelize
-from kosmos.training.step import StepPlan, TrainingModule, train_step
+from kosmos.training.step import NonFiniteError, StepPlan, TrainingModule, train_step
 from kosmos.training.world import World, open_world
+from tests.training.poison import poison
 
 
 def run_training(config: TrainConfig, out: Path, stop_at: int) -> None:
@@ -71,6 +72,13 @@ def main() -> None:
     config = load_config(Path(config_file), TrainConfig)
     if action == "train":
         run_training(config, Path(rest[0]), int(rest[1]))
+        return
+    if action == "poisoned":
+        poison({int(step) for step in rest[1:]})
+        try:
+            train(config, Path(rest[0]), quiet=True)
+        except NonFiniteError as error:
+            print(error, flush=True)
         return
     with open_world("cpu", config.parallel.replicas) as world:
         found = []

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from kosmos.training.checkpoint import (
     load_model,
     load_optimizer,
     read_state,
+    remove_after,
 )
 from kosmos.training.optimizer import Optimizer
 from kosmos.training.world import World
@@ -129,6 +132,40 @@ def test_a_damaged_checkpoint_is_stepped_back_over_and_written_anew(run: Run) ->
     assert latest_checkpoint(run.folder) == run.folder / "checkpoints" / "step-1"
     run.save(2)
     assert latest_checkpoint(run.folder) == second
+
+
+def test_what_is_saved_is_not_removed_for_later_steps_that_are_damaged(run: Run) -> None:
+    run.save(4, keep=1)
+    run.save(8, keep=1)
+    (run.folder / "checkpoints" / "step-8" / "state.json").unlink()
+    third = run.save(6, keep=1)
+    assert latest_checkpoint(run.folder) == third
+    assert [number for number, _ in steps(run.folder)] == [6, 8]
+
+
+def test_later_steps_are_removed_by_name_first(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for step in (1, 2, 3):
+        run.save(step, keep=9)
+    # A kill as soon as the first file is to be removed.
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *args, **options: None)
+        remove_after(run.folder, 1)
+    assert [number for number, _ in steps(run.folder)] == [1]
+    run.save(4, keep=9)
+    assert sorted(p.name for p in (run.folder / "checkpoints").iterdir()) == ["step-1", "step-4"]
+
+
+def test_a_run_that_breaks_off_lets_its_save_end(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    checkpoints = Checkpoints(run.folder, run.processor, ALONE, keep=2, asynchronous=True)
+    checkpoints.save(TrainingState(5, 1, "fp32", {}), run.model, run.optimizer)
+    checkpoints.close()
+    assert latest_checkpoint(run.folder) == run.folder / "checkpoints" / "step-5"
+    assert not [thread for thread in threading.enumerate() if thread.name == "checkpoint"]
+    (run.folder / "checkpoints" / "step-6").write_text("in the way")
+    checkpoints.save(TrainingState(6, 1, "fp32", {}), run.model, run.optimizer)
+    checkpoints.close()
+    assert "step-6: cannot write the checkpoint" in caplog.text
+    checkpoints.close()
 
 
 def test_when_all_are_damaged_it_says_so(run: Run) -> None:
