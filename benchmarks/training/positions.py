@@ -1,0 +1,170 @@
+"""Positions: trained on rows of 128 tokens, tested on rows of 512. Does the loss stay bounded beyond 128?
+
+    python -m benchmarks.training.positions --out runs/positions [--steps 500] [--plot docs/images/positions.png]
+
+Two small decoders that differ in nothing but `decoder.position` (xpos, sinusoidal) learn WordNet's glosses from the
+same rows. Both are then asked about the same rows of 512 tokens, made of glosses that training never showed, and the
+loss is told by the position of the token. Called again, it goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from benchmarks.data import measure
+from kosmos.batch import Batch
+from kosmos.config import (
+    CorpusConfig,
+    DataConfig,
+    DecoderConfig,
+    ModelConfig,
+    OptimizerConfig,
+    SourceConfig,
+    TrainConfig,
+    replace,
+)
+from kosmos.data.picturebook.reader import stream
+from kosmos.data.picturebook.wordnet import load_wordnet
+from kosmos.data.picturebook.worlds import glosses
+from kosmos.model.kosmos import Kosmos
+from kosmos.runs import resolve
+from kosmos.storage import make_folder, write_atomic
+from kosmos.tokenizer import Tokenizer
+from kosmos.training.loop import train
+
+TRAINED, TESTED = 128, 512
+PIECES = 1500
+KINDS = ("xpos", "sinusoidal")
+RANGES = ((1, 32), (32, 128), (128, 192), (192, 256), (256, 384), (384, 512))
+
+
+def tokenizer(folder: Path) -> Tokenizer:
+    """A SentencePiece model of the glosses that training may show."""
+    file = folder / "tokenizer.model"
+    if not file.exists():
+        lines = [line for index, lines in enumerate(load_wordnet().lines) for line in lines if not held_out(index)]
+        Tokenizer.train(lines[::4], file, PIECES)
+    return Tokenizer.load(file)
+
+
+def held_out(index: int) -> bool:
+    return glosses.held_out_synset(index)
+
+
+def recipe(kind: Any, tokenizer_file: Path, vocabulary: int, steps: int) -> TrainConfig:
+    """Rows of 128 tokens of the glosses; no dropout, since no token comes often."""
+    decoder = DecoderConfig(
+        num_layers=4,
+        hidden_size=192,
+        ffn_size=768,
+        num_heads=6,
+        vocab_size=vocabulary,
+        max_positions=TESTED,
+        dropout=0.0,
+        attention_dropout=0.0,
+        position=kind,
+    )
+    text = SourceConfig(16, 16, TRAINED, (CorpusConfig("picturebook.glosses", ""),), leading_start=False)
+    return TrainConfig(
+        model=ModelConfig(decoder=decoder, vision=None),
+        data=DataConfig(sources={"text": replace(text, packing="stream")}),
+        optimizer=OptimizerConfig(lr=3e-3, warmup_steps=max(1, min(30, steps // 4))),
+        tokenizer=str(tokenizer_file),
+        steps=steps,
+        checkpoint_every=100,
+        threads=1,
+    )
+
+
+def test_rows(tokenizer: Tokenizer, count: int) -> torch.Tensor:
+    """int64 [count, 512]: held-out glosses laid end to end, each row from `<s>`."""
+    rows = []
+    for number in range(count):
+        ids = [tokenizer.bos_id]
+        rng = stream("glosses", "test", 11, 0, number)
+        while len(ids) < TESTED:
+            ids += [*tokenizer.encode(glosses.sample(None, rng, "test").fields["text"]), tokenizer.eos_id]
+        rows.append(ids[:TESTED])
+    return torch.tensor(rows)
+
+
+@torch.no_grad()
+def loss_by_position(run: Path, rows: torch.Tensor) -> np.ndarray:
+    """Mean nats of the token at each position, float64 [511]; the first token is not predicted."""
+    model = Kosmos.from_pretrained(resolve(run))
+    losses = []
+    for part in rows.split(8):
+        hidden = model(Batch(part, torch.ones_like(part, dtype=torch.bool)))
+        logits = model.head(hidden[:, :-1]).float()
+        losses.append(
+            F.cross_entropy(logits.flatten(0, 1), part[:, 1:].flatten(), reduction="none").view(len(part), -1)
+        )
+    return torch.cat(losses).double().mean(0).numpy()
+
+
+def plot(found: dict[str, np.ndarray], path: Path, steps: int) -> None:
+    """Loss against position, a running mean over 16."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.0, 3.6), dpi=110, facecolor="white")
+    axes = figure.add_axes((0.09, 0.15, 0.76, 0.72))
+    for (name, losses), colour in zip(found.items(), ("#2b6cb0", "#c05621"), strict=True):
+        smooth = np.convolve(losses, np.ones(16) / 16, mode="valid")
+        axes.plot(np.arange(len(smooth)) + 8, smooth, color=colour, linewidth=1.5)
+        axes.text(TESTED + 4, smooth[-1], name, color=colour, va="center", fontsize=10)
+    axes.axvline(TRAINED, color="#7b8794", linewidth=0.9, linestyle="--")
+    axes.text(TRAINED + 4, axes.get_ylim()[1], "length in training", color="#7b8794", fontsize=8.5, va="top")
+    axes.set_xlim(0, TESTED)
+    axes.set_title(f"Loss by position after {steps} steps on rows of {TRAINED}", loc="left", fontsize=11)
+    axes.set_xlabel("position of the token", fontsize=9)
+    axes.set_ylabel("nats", fontsize=9)
+    axes.grid(axis="y", color="#e4e7eb", linewidth=0.8)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    make_folder(path.parent)
+    write_atomic(path, buffer.getvalue())
+
+
+def main() -> None:
+    parser = measure.parser(__doc__ or "")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the tokenizer and the two runs")
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the losses")
+    args = parser.parse_args()
+    steps, count = (20, 8) if args.small else (args.steps, 128)
+    words = tokenizer(make_folder(args.out))
+    rows = test_rows(words, count)
+    found = {}
+    for kind in KINDS:
+        train(recipe(kind, args.out / "tokenizer.model", words.vocab_size, steps), args.out / kind, resume=True)
+        found[kind] = loss_by_position(args.out / kind, rows)
+    table = []
+    for kind, losses in found.items():
+        # Entry i is the loss of the token at position i + 1.
+        means = {f"{low}-{high}": float(losses[low - 1 : high - 1].mean()) for low, high in RANGES}
+        table.append({"positions": kind, **{name: f"{value:.3f}" for name, value in means.items()}})
+    shown = [f"{low}-{high}" for low, high in RANGES]
+    print(f"\nNats a token by position, {steps} steps on rows of {TRAINED}, {count} rows of {TESTED}\n")
+    print(measure.table(table, ["positions", *shown]))
+    rise = {k: float(v[TESTED * 3 // 4 - 1 :].mean() - v[31 : TRAINED - 1].mean()) for k, v in found.items()}
+    print(f"\nlast quarter against 32-{TRAINED}: " + ", ".join(f"{kind} {value:+.3f}" for kind, value in rise.items()))
+    print(f"a uniform guess costs {math.log(words.vocab_size):.2f}")
+    if args.plot:
+        plot(found, args.plot, steps)
+    measure.finish("positions", {"steps": steps, "rows": count, "losses": table, "rise": rise})
+
+
+if __name__ == "__main__":
+    main()
