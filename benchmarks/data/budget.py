@@ -143,7 +143,7 @@ def energon(steps: int) -> dict[str, Any]:
 
     workers = WorkerConfig(rank=0, world_size=1, num_workers=0)
 
-    class Endless(SavableDataset):  # type: ignore[misc]
+    class Endless(SavableDataset):
         def __init__(self, number: int) -> None:
             super().__init__(worker_config=workers)
             self.number = number

@@ -96,7 +96,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     options.add_argument("--tokenizer", default="", help="a SentencePiece model file; default: trained on the spot")
     options.add_argument("--profile", action="store_true", help="also print where the time goes (cProfile)")
     args = options.parse_args(argv)
-    megabytes, records, text_steps, picture_steps = (2, 200, 4, 2) if args.small else (64, 2000, 40, 12)
+    megabytes, records, text_steps, picture_steps = (1, 60, 2, 1) if args.small else (64, 2000, 40, 12)
     args.repeat = 1 if args.small else args.repeat
     text = args.folder / f"text-{megabytes}"
     if not text.exists():

@@ -189,7 +189,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     options.add_argument("--only", nargs="*", default=list(CONTESTANTS), choices=list(CONTESTANTS))
     args = options.parse_args(argv)
     if args.small:
-        args.shards, args.records, args.repeat = 2, 80, 1
+        args.shards, args.records, args.repeat = 2, 32, 1
     folder = args.folder / f"pairs-{args.shards}x{args.records}"
     if len(tars(folder)) < args.shards:
         synthetic.write_pairs(folder, args.shards, args.records)

@@ -47,6 +47,7 @@ def write(folder: Path, gigabytes: float) -> int:
         return int(done.read_text())
     total = int(gigabytes * 1e9)
     written = 0
+    pictures = max(8, min(200, total // 1_000_000))
     for number in range(TEXT_CORPORA):
         # A third of each is the last shard's: sizes are uneven, as real ones are.
         size = total // 2 // TEXT_CORPORA
@@ -54,10 +55,10 @@ def write(folder: Path, gigabytes: float) -> int:
     tars = max(1, total // 3 // PAIR_CORPORA // 36_000_000)  # a thousand pairs each
     for number in range(PAIR_CORPORA):
         records = max(20, min(1000, total // 3 // PAIR_CORPORA // 36_000))
-        written += synthetic.write_pairs(folder / f"pairs{number}", tars, records, seed=number, pictures=200)
+        written += synthetic.write_pairs(folder / f"pairs{number}", tars, records, seed=number, pictures=pictures)
     records = max(20, min(1000, total // 6 // 92_000))
     tars = max(1, total // 6 // 92_000_000)
-    written += synthetic.write_interleaved(folder / "interleaved", tars, records, pictures=200)
+    written += synthetic.write_interleaved(folder / "interleaved", tars, records, pictures=pictures)
     done.write_text(str(written))
     return written
 
@@ -195,8 +196,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     options.add_argument("--rivals", action="store_true", help="HF datasets and webdataset over the same files")
     args = options.parse_args(argv)
     if args.small:
-        args.gigabytes, args.repeat, args.whole = 0.012, 1, True
-    scale = 49 if args.small else 1
+        args.gigabytes, args.repeat, args.whole = 0.006, 1, True
+    scale = 98 if args.small else 1
     folder = args.folder / f"corpus-{args.gigabytes:g}"
     folder.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
@@ -214,7 +215,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         kept.write_text(json.dumps(measure.apart(partial(first_state, config, undecoded), args.small)["state"]))
     first = json.loads(kept.read_text())
     rows = []
-    for step in (0, *STEPS):
+    for step in (0, STEPS[0], STEPS[-1]) if args.small else (0, *STEPS):
         state = None if step == 0 else fresh_pending(late_state(first, step), config, undecoded)
         whole = args.whole and (args.small or step in (0, STEPS[-1]))
         resume = partial(open_and_step, config, processor, state, whole)

@@ -102,6 +102,7 @@ def write_text(folder: Path, shards: int, shard_bytes: int, seed: int = 3, docum
     """`00000.jsonl` ... of `{"text", "id"}`, drawn from a pool of so many documents. The bytes written."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
+    documents = max(32, min(documents, shards * shard_bytes // 8000))  # a pool no larger than what is written
     pool = [json.dumps(text_document(rng)) for _ in range(documents)]
     total = 0
     for shard in range(shards):

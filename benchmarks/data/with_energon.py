@@ -52,7 +52,7 @@ def pairs_loader(folder: Path, pixels_of: Callable[[bytes], np.ndarray], batch: 
         pixels: torch.Tensor
         captions: list[str]
 
-    class Encoder(DefaultTaskEncoder):  # type: ignore[misc]
+    class Encoder(DefaultTaskEncoder):
         decoder = None
 
         def __init__(self) -> None:
