@@ -16,7 +16,7 @@ from kosmos.config_files import (
     preset_names,
     recipe_names,
 )
-from kosmos.errors import DataError, UsageError, nearest
+from kosmos.errors import UsageError, nearest
 
 
 def preset_text(name: str) -> str:
@@ -51,19 +51,19 @@ def recipe_summary(name: str) -> str:
 
 
 def find_recipe(given: str | Path) -> Path:
-    """The file of a recipe that is given by its file or by its name. Raises DataError when there is neither."""
+    """The file of a recipe that is given by its file or by its name. Raises UsageError when there is neither."""
     if Path(given).is_file():
         return Path(given)
     names = recipe_names()
     if str(given) in names:
         return RECIPES / f"{given}.yaml"
-    raise DataError(
+    raise UsageError(
         f"{given}: no such file, and no recipe of that name{nearest(str(given), names)}; `kosmos recipes` lists them"
     )
 
 
 def load_recipe(given: str | Path, overrides: Iterable[str] | Mapping[str, Any] = ()) -> TrainConfig:
-    """A recipe by its file or by its name, with overrides on top. Raises DataError when there is none, ConfigError."""
+    """A recipe by its file or by its name, with overrides on top. Raises UsageError when there is none, ConfigError."""
     return load_config(find_recipe(given), TrainConfig, overrides)
 
 

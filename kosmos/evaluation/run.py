@@ -43,7 +43,7 @@ def evaluate_run(
     UsageError when `run` has no checkpoint, DataError or StorageError when files are missing or damaged.
     """
     out = run if out is None else out
-    step = latest_step(run)
+    step = latest_step(run, under=WEIGHTS)  # the optimizer, say, is not needed here
     engine = load(step, precision=precision)
     key = file_sha256(step / WEIGHTS / WEIGHTS_FILE)
     abilities = run_suite(engine, tasks, out / EVALUATION_FOLDER, limit=limit, model_key=key, quiet=quiet)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -25,6 +26,7 @@ from kosmos.processor import Processor
 from kosmos.runs import CONFIG_FILE, WEIGHTS
 from kosmos.storage import make_folder
 from kosmos.tokenizer import Tokenizer
+from kosmos.training.absolute_paths import with_absolute_paths
 from kosmos.training.checkpoint import (
     Checkpoints,
     TrainingState,
@@ -73,6 +75,8 @@ def train(
     """
     out = Path(out)
     check_config(config, "recipe")
+    # Wherever it is resumed from, and whoever reads its config.yaml: these are the files.
+    config = with_absolute_paths(config)
     check_trackers(config)
     with open_world(config.device, config.parallel.replicas) as world:
         set_threads(config.threads)
@@ -127,6 +131,7 @@ class _Run:
             # One rank looks, so that all go on from the same.
             found = on_first(self._world, self._find)
             state = read_state(found) if found else None
+            self._say_where_it_begins(state)
             for _ in range(MOST_REWINDS):
                 try:
                     self._train(found, state)
@@ -138,6 +143,18 @@ class _Run:
         raise NonFiniteError(
             f"{self._out}: would go back for the {MOST_REWINDS}th time; lower optimizer.lr; see events.jsonl"
         )
+
+    def _say_where_it_begins(self, state: TrainingState | None) -> None:
+        """One line where a run is resumed."""
+        said = ""
+        if state is not None and state.step >= self._config.steps:
+            said = f"finished already, after step {state.step}; nothing is left to do"
+        elif state is not None:
+            said = f"going on from step {state.step} of {self._config.steps}"
+        elif (self._out / CONFIG_FILE).exists():
+            said = "has no checkpoint yet, so it begins again"
+        if said and not self._quiet:
+            print(f"{self._out}: {said}", file=sys.stderr, flush=True)
 
     def _train(self, found: Path | None, done: TrainingState | None) -> None:
         """Train on from `done`, the weights and moments being those of `found`."""
@@ -233,9 +250,7 @@ class _Run:
                     checkpoints.save(self._state(number, step, precision), model, optimizer)
                 if stopping and not last:
                     checkpoints.wait()
-                    raise Interrupted(
-                        f"{self._out}: saved after step {number} of {config.steps} and stopped; resume to go on"
-                    )
+                    raise Interrupted(f"{self._out}: saved after step {number} of {config.steps} and stopped")
             checkpoints.wait()
 
     def _state(self, number: int, step: Step, precision: Precision) -> TrainingState:
@@ -287,5 +302,8 @@ def _open_processor(found: Path | None, config: TrainConfig, model_config: Any) 
     tokenizer = Tokenizer.load(found / WEIGHTS) if found else start_tokenizer(config)
     if tokenizer.vocab_size > config.model.decoder.vocab_size:
         size = config.model.decoder.vocab_size
-        raise ConfigError(f"model.decoder.vocab_size {size} is below the tokenizer's {tokenizer.vocab_size}")
+        raise ConfigError(
+            f"model.decoder.vocab_size {size} is below the tokenizer's {tokenizer.vocab_size}; "
+            f"set it to {tokenizer.vocab_size}"
+        )
     return Processor(tokenizer, model_config)

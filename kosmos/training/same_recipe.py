@@ -8,6 +8,7 @@ from typing import Any
 from kosmos.config import TrainConfig
 from kosmos.config_files import config_to_mapping
 from kosmos.errors import UsageError
+from kosmos.training.absolute_paths import with_absolute_paths
 
 # Nothing of it moves a bit of the result on the same ranks, or it is the user's own machine.
 _FREE_TO_CHANGE = (
@@ -29,6 +30,8 @@ _PATHS = ("tokenizer", "start_from", "model.vision.pretrained", "model.resampler
 
 def check_same_recipe(config: TrainConfig, before: TrainConfig, out: Path) -> None:
     """Raises UsageError that names the keys in which a resumed run would differ."""
+    # Relative paths were stored by earlier versions; they are taken from here, as the run itself takes them.
+    config, before = with_absolute_paths(config), with_absolute_paths(before)
     now_keys, before_keys = flat(config_to_mapping(config)), flat(config_to_mapping(before))
     keys = [*now_keys, *(key for key in before_keys if key not in now_keys)]
     different = [
@@ -38,6 +41,7 @@ def check_same_recipe(config: TrainConfig, before: TrainConfig, out: Path) -> No
         and not key.startswith(_FREE_GROUPS)
         and (now := now_keys.get(key)) != (then := before_keys.get(key))
         and not (key in _PATHS and now and then and _same_within(out, now, then))
+        and not (key.endswith(".corpora") and now and then and _same_corpora(now, then))
     ]
     if different:
         raise UsageError(
@@ -46,12 +50,21 @@ def check_same_recipe(config: TrainConfig, before: TrainConfig, out: Path) -> No
         )
 
 
-def _same_within(out: Path, now: str, before: str) -> bool:
-    """Whether `now` lies in the run directory `out`, and `before` named the same place in it."""
-    run, place = out.resolve(), Path(now).resolve()
-    if run not in place.parents:
+def _same_corpora(now: list[dict[str, Any]], before: list[dict[str, Any]]) -> bool:
+    """Whether nothing but the folder in which data, recipe and run lie together has another name now."""
+    return len(now) == len(before) and all(
+        {**new, "path": ""} == {**old, "path": ""}
+        and (new["path"] == old["path"] or _same_within(Path(), new["path"], old["path"]))
+        for new, old in zip(now, before)
+    )
+
+
+def _same_within(folder: Path, now: str, before: str) -> bool:
+    """Whether `now` lies in `folder`, such as the run directory, and `before` named the same place in it."""
+    whole, place = folder.resolve(), Path(now).resolve()
+    if whole not in place.parents:
         return False
-    inside = place.relative_to(run).parts
+    inside = place.relative_to(whole).parts
     return Path(before).parts[-len(inside) :] == inside
 
 

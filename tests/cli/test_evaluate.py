@@ -67,6 +67,14 @@ def test_bad_calls(kosmos_here: Command, run: Path, arguments: list[str], code: 
     assert not (run / "report.json").exists()
 
 
+def test_an_optimizer_that_cannot_be_read_is_not_missed(kosmos_here: Command, run: Path) -> None:
+    for file in (run / "checkpoints" / "step-100" / "optimizer").iterdir():
+        file.write_bytes(b"")
+    finished = kosmos_here("evaluate", "run", "--tasks", "number", "--limit", "5", "--quiet", cwd=run.parent)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert json.loads((run / "evaluation-partial" / "report.json").read_text())["run"]["steps"] == 100
+
+
 def test_no_report_yet(kosmos_here: Command, run: Path) -> None:
     finished = kosmos_here("report", "run", cwd=run.parent)
     assert "run: no report.json here" in one_line(finished)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,7 +40,7 @@ def test_a_run_learns_and_leaves_its_directory(tiny_run: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["nothing.yaml"], 3, "nothing.yaml: no such file"),
+        (["nothing.yaml"], 2, "nothing.yaml: no such file"),
         (["recipe.yaml"], 2, "the run needs a folder: --out DIR"),
         (["recipe.yaml", "--out", "new", "--optimizer.lrr", "1"], 2, "(did you mean 'optimizer.lr'?)"),
         (["recipe.yaml", "--out", "new", "--optimizer.lr", "fast"], 2, "optimizer.lr: must be a number"),
@@ -101,6 +102,49 @@ def test_resuming_with_another_recipe_is_refused(kosmos_here: Command, tiny_run:
     assert snapshot(tiny_run) == before
 
 
+def test_resuming_what_is_not_there_is_refused(
+    kosmos_here: Command, tiny_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TORCHELASTIC_RESTART_COUNT", raising=False)
+    run, notes = tmp_path / "rum", tmp_path / "notes"
+    finished = kosmos_here("train", "recipe.yaml", "--out", run, "--resume", cwd=tiny_files)
+    assert one_line(finished) == f"{run}: no such run to resume; look at the name, or leave out --resume to begin a run"
+    assert finished.returncode == 2 and not run.exists()
+    notes.mkdir()
+    (notes / "thesis.txt").write_text("mine")
+    finished = kosmos_here("train", "recipe.yaml", "--out", notes, "--resume", cwd=tiny_files)
+    assert one_line(finished).startswith(f"{notes}: holds no run to resume; ") and finished.returncode == 2
+    assert snapshot(notes) == {"thesis.txt": b"mine"}
+
+
+def test_what_a_resumed_run_says(
+    kosmos_here: Command, tiny_files: Path, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished = kosmos_here("train", "recipe.yaml", "--out", tiny_run, "--resume", cwd=tiny_files)
+    assert finished.returncode == 0
+    assert finished.stderr == f"{tiny_run}: finished already, after step 100; nothing is left to do\n"
+
+    run, short = tmp_path / "run", ("--steps", "3", "--optimizer.warmup_steps", "1", "--log_every", "100")
+    run.mkdir()
+    # A run that was killed before its first checkpoint; the recipe's paths are absolute in it.
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    finished = kosmos_here("train", "recipe.yaml", "--out", run, "--resume", *short, cwd=tiny_files)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout == f'{run}: trained 3 steps; next: kosmos generate {run} -i PICTURE.png "An image of"\n'
+    monkeypatch.delenv("TORCHELASTIC_RESTART_COUNT")
+    shutil.rmtree(run / "checkpoints")
+    finished = kosmos_here("train", run / "config.yaml", "--out", run, "--resume", cwd=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stderr.splitlines()[0] == f"{run}: has no checkpoint yet, so it begins again"
+    recipe = (run / "config.yaml").read_text()
+    assert f"tokenizer: {tiny_files / 'tokenizer'}\n" in recipe and f"path: {tiny_files / 'pairs.tar'}\n" in recipe
+
+
+def test_a_path_that_is_not_there_is_shown_whole(kosmos_here: Command, tiny_files: Path) -> None:
+    finished = kosmos_here("train", "recipe.yaml", "--out", "new", "--tokenizer", "no/such.model", cwd=tiny_files)
+    assert one_line(finished).startswith(f"{tiny_files / 'no' / 'such.model'}: cannot read the tokenizer")
+
+
 def test_keys_explains_the_recipe(kosmos_here: Command, tiny_files: Path) -> None:
     finished = kosmos_here("train", "recipe.yaml", "--keys", cwd=tiny_files)
     assert finished.returncode == 0
@@ -141,7 +185,9 @@ def test_ctrl_c_saves_and_resuming_ends_as_if_never_stopped(
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 4, said
-    assert said.splitlines()[-1].startswith(f"kosmos: error: {run}: saved after step ")
+    last = said.splitlines()[-1]
+    assert last.startswith(f"kosmos: error: {run}: saved after step ")
+    assert last.endswith(f" of 100 and stopped; go on: kosmos train {run / 'config.yaml'} --out {run} --resume")
     stopped = len(curve_lines(run))
     assert 3 <= stopped < 100
     assert [folder.name for folder in (run / "checkpoints").iterdir()] == [f"step-{stopped}"]
