@@ -110,6 +110,8 @@ def _local_executor() -> Any:
     from datatrove.utils.stats import PipelineStats
 
     class QuietExecutor(LocalPipelineExecutor):  # type: ignore[misc,unused-ignore]
+        pipeline: list[Any]
+
         def run(self) -> Any:
             logger.remove()
             if self.workers > 1:
@@ -120,7 +122,7 @@ def _local_executor() -> Any:
         def _run_one(self, rank: int) -> Any:
             from copy import deepcopy
 
-            pipeline: list[Any] = self.pipeline
+            pipeline = self.pipeline
             self.pipeline = deepcopy(pipeline)  # every task counts from zero
             try:
                 return self._run_for_rank(rank)

@@ -6,6 +6,7 @@ inside a parser's C code. It reads requests from stdin and writes answers to std
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -58,7 +59,8 @@ def main(cpu_seconds: str, memory_bytes: str) -> None:
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (int(memory_bytes), int(memory_bytes)))
+    with contextlib.suppress(ValueError, OSError):  # not every system can limit it; then only time is
+        resource.setrlimit(resource.RLIMIT_AS, (int(memory_bytes), int(memory_bytes)))
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not stand among the answers
     serve(sys.stdin.buffer, answers, float(cpu_seconds))

@@ -43,6 +43,15 @@ class Extractor:
         said: dict[str, Any] = json.loads(data)
         return UNREADABLE if "error" in said else said
 
+    def check(self) -> None:
+        """Raise ConfigError when not even a small page can be parsed, so that not every page is blamed for it."""
+        if isinstance(self.ask("language", b"<html><body><p>A small page of text.</p></body></html>"), str):
+            self.close()
+            raise ConfigError(
+                f"the process that parses pages cannot work with {self._limits.memory_bytes:,} bytes of memory and"
+                f" {self._limits.cpu_seconds:g} s a page; give it more"
+            )
+
     def close(self) -> None:
         """End the process."""
         if self._process is not None:
@@ -79,8 +88,10 @@ def extractor(limits: PageLimits) -> Extractor:
     key = (os.getpid(), limits)  # a forked child must not talk to its parent's process
     if key not in _extractors:
         _check_installed()
-        _extractors[key] = Extractor(limits)
-        atexit.register(_extractors[key].close)
+        made = Extractor(limits)
+        made.check()
+        _extractors[key] = made
+        atexit.register(made.close)
     return _extractors[key]
 
 

@@ -11,6 +11,7 @@ pytest.importorskip("resiliparse")
 
 from kosmos.data.web.extractor import CRASHED, TOO_SLOW, Extractor
 from kosmos.data.web.settings import PageLimits
+from kosmos.errors import ConfigError
 
 GOOD = b"<html><body><p>The keeper climbed the winding stairs to light the lamp of the old tower.</p></body></html>"
 
@@ -35,6 +36,11 @@ def test_a_dead_process_is_replaced(extractor: Extractor) -> None:
     said = [extractor.ask("language", GOOD, language="en") for _ in range(2)]
     assert isinstance(said[1], dict) and said[1]["found"] is True
     assert isinstance(said[0], dict) or said[0] == CRASHED
+
+
+def test_limits_that_cannot_work_are_named_before_any_page_is_blamed() -> None:
+    with pytest.raises(ConfigError, match="1,000 bytes of memory"):
+        Extractor(PageLimits(memory_bytes=1_000)).check()
 
 
 @pytest.mark.parametrize("page", [b"", b"\0" * 100_000, b"\xff\xfe\x00", b"<" * 10_000, b"<div>" * 20_000 + b"deep"])
