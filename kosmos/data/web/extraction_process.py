@@ -7,6 +7,7 @@ inside a parser's C code. It reads requests from stdin and writes answers to std
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import resource
@@ -18,7 +19,8 @@ from typing import Any, BinaryIO
 
 REQUEST = struct.Struct(">II")  # bytes of the JSON, bytes of the page
 ANSWER = struct.Struct(">I")
-_WALL_FACTOR = 12  # a page that waits instead of computing is ended too, later
+# A page that waits instead of computing is ended too, but much later: on a busy machine computing takes its time.
+_WALL_FACTOR, _WALL_SECONDS = 12, 120
 
 
 def answer(request: dict[str, Any], page: bytes) -> dict[str, Any]:
@@ -34,13 +36,16 @@ def answer(request: dict[str, Any], page: bytes) -> dict[str, Any]:
 
 def serve(requests: BinaryIO, answers: BinaryIO, cpu_seconds: float) -> None:
     """Answer until the requests end. An exception of the parsers is an answer as well."""
+    # Loading the libraries is not the first page's fault.
+    for library in ("lxml.html", "resiliparse.extract.html2text", "resiliparse.parse.lang", "trafilatura"):
+        importlib.import_module(library)
     while len(head := requests.read(REQUEST.size)) == REQUEST.size:
         length, page_length = REQUEST.unpack(head)
         request = json.loads(requests.read(length))
         page = requests.read(page_length)
         start = time.process_time_ns()
         signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
-        signal.setitimer(signal.ITIMER_REAL, cpu_seconds * _WALL_FACTOR)
+        signal.setitimer(signal.ITIMER_REAL, max(cpu_seconds * _WALL_FACTOR, _WALL_SECONDS))
         try:
             said = answer(request, page)
         except Exception as error:  # parsers raise many kinds; the caller counts the page
