@@ -2,6 +2,7 @@
 
 examples:
   kosmos data picturebook book
+  kosmos data pack photos photos-tars
   kosmos data inspect book/pairs
   kosmos data stats book/text
   kosmos data verify book/interleaved
@@ -21,6 +22,7 @@ from types import ModuleType
 # its docstring (help and examples), add_arguments(parser) and run(args). It imports nothing heavy until it runs.
 ACTIONS = {
     "picturebook": "write the demo's worlds as files",
+    "pack": "pack a folder of pictures with captions into tars",
     "prepare": "rewrite files that cannot be read in any order, and index the others",
     "inspect": "show what a reader sees in a file, pictures on a contact sheet",
     "stats": "count a corpus, or the rows that a recipe makes of it",

@@ -20,6 +20,7 @@ Result = TypeVar("Result")
 
 INDEX_SUFFIX = ".kosmos-index"
 COMPRESSED = (".gz", ".zst", ".zip", ".bz2", ".xz")
+_PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
 
 _OPEN_FILES = 128
 _ATTEMPTS = 4
@@ -62,7 +63,9 @@ def find_shards(path: str, suffixes: tuple[str, ...]) -> list[str]:
 
 def _nothing(path: str, suffixes: tuple[str, ...], names: list[str]) -> str:
     message = f"{path}: the folder holds no *{suffixes[0]} file"
-    if any(os.path.isdir(os.path.join(path, name)) for name in names):
+    if suffixes[0] == ".tar" and any(name.lower().endswith(_PICTURES) for name in names):
+        message += f"; `kosmos data pack {path} OUT` makes tars of pictures with captions"
+    elif any(os.path.isdir(os.path.join(path, name)) for name in names):
         message += f"; for those of its folders say {os.path.join(path, '**', '*' + suffixes[0])}"
     return message
 
