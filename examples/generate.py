@@ -14,10 +14,11 @@ import kosmos
 def main(run: str, first: str, second: str) -> None:
     engine = kosmos.load(run)
     print("caption:", kosmos.caption(engine, first))
-    print("answer: ", kosmos.answer(engine, first, "what is in the picture?"))
+    print("answer: ", kosmos.answer(engine, first, "what color is the background?"))
 
-    # Text and pictures in any order make one prompt; a string is text, a path is a picture.
-    prompt: list[str | Path] = ["This is", Path(first), "and this is", Path(second), "An image of"]
+    # Text and pictures in any order make one prompt; a string is text, a Path is a picture. The demo's model knows the
+    # prompts that it was trained with: docs/training.md lists them.
+    prompt: list[str | Path] = [Path(first), "An image of a cat.", Path(second), "An image of"]
     for seed in range(3):
         drawn = kosmos.generate(engine, prompt, max_new_tokens=12, temperature=0.8, top_p=0.9, seed=seed)
         print(f"seed {seed}:  {drawn.text}  ({drawn.finish_reason})")

@@ -2,11 +2,11 @@
 
     engine = kosmos.load("runs/demo")
     kosmos.caption(engine, "cat.png")
-    kosmos.answer(engine, "cat.png", "what is this?")
+    kosmos.answer(engine, "cat.png", "what color is the cat?")
     kosmos.generate(engine, [Path("cat.png"), "An image of"], max_new_tokens=16).text
 
-A prompt is a Document, one string, or a list of parts in order: a string is text; a path, bytes, a PIL image or an
-array [height, width, 3] is a picture.
+A prompt is a Document, one string, or a list of parts in order: a string is text, even one that names a picture's
+file; a path (`Path("cat.png")`), bytes, a PIL image or an array [height, width, 3] is a picture.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ class Chat:
     """A conversation in the model's own chat format; `turns` holds what was said.
 
     chat = Chat(engine)
-    chat.say(Path("cat.png"), "what is this?")
-    chat.say("what colour is it?")
+    chat.say(Path("cat.png"), "what is on the left?")
+    chat.say("what color is its background?")
     """
 
     def __init__(self, engine: Engine, **decoding: Any) -> None:

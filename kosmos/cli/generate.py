@@ -2,14 +2,15 @@
 
 examples:
   kosmos generate runs/demo -i cat.png "An image of"
-  kosmos generate runs/demo -i cat.png "Question: what is this? Answer:" --stream
-  kosmos generate runs/demo -i cat.png "This is a cat." -i dog.png "This is a" --max-new-tokens 8 --json
+  kosmos generate runs/demo -i cat.png "Question: what color is the cat? Answer:" --stream
+  kosmos generate runs/demo -i cat.png "An image of a cat." -i dog.png "An image of" --max-new-tokens 8 --json
   kosmos generate runs/demo "A dog is" --temperature 0.8 --top-p 0.9 --seed 7
   kosmos generate runs/demo --jsonl prompts.jsonl --out answers.jsonl
 
 RUN is a run directory (its latest step), a step or a model folder. Pictures and texts make one prompt in the order
 given. A line of a --jsonl file: {"prompt": ["text", {"image": "cat.png"}, "text"], "id": 7, "max_new_tokens": 8}; only
-"prompt" is needed, and paths are relative to the file.
+"prompt" is needed, and paths are relative to the file. A small model knows the prompts that it was trained with and no
+others; docs/training.md lists those of the demo's.
 """
 
 from __future__ import annotations
