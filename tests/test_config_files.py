@@ -33,7 +33,7 @@ from kosmos.config_files import (
     save_config,
 )
 from kosmos.errors import ConfigError, StorageError, UsageError
-from kosmos.presets import load_preset, preset_summary, preset_text
+from kosmos.presets import load_preset, load_recipe, preset_summary, preset_text
 
 SOURCE = "{rows_per_step: 4, micro_batch_rows: 2, row_length: 64, corpora: [{reader: jsonl, path: a.jsonl}]}"
 
@@ -355,3 +355,23 @@ def test_the_papers_literals() -> None:
     )
     assert vision.image_mean == (0.48145466, 0.4578275, 0.40821073)
     assert vision.image_std == (0.26862954, 0.26130258, 0.27577711)
+
+
+def test_a_recipe_from_a_packaged_one(file: Path) -> None:
+    file.write_text("recipe: kosmos-1-twin\nsteps: 7\noptimizer: {warmup_steps: 3}\ndata: {sources: {pairs: null}}")
+    config, base = load_config(file, TrainConfig), load_recipe("kosmos-1-twin")
+    assert (config.steps, config.optimizer.warmup_steps, config.optimizer.lr) == (7, 3, base.optimizer.lr)
+    assert list(config.data.sources) == ["text", "interleaved"] and config.model == base.model
+    assert config.data.sources["text"] == base.data.sources["text"]
+
+
+def test_a_source_is_left_out_on_the_command_line(file: Path) -> None:
+    file.write_text("steps: 500")
+    config = load_config(file, TrainConfig, ["recipe=kosmos-1-twin", "data.sources.interleaved=null"])
+    assert list(config.data.sources) == ["text", "pairs"] and config.steps == 500
+
+
+def test_an_unknown_recipe(file: Path) -> None:
+    assert errors(file, "recipe: kosmos1")[0].startswith(
+        "train.yaml: recipe: no recipe 'kosmos1' (did you mean 'kosmos-1'?); there are: "
+    )

@@ -14,6 +14,7 @@ from kosmos.evaluation.statistics import (
     above,
     interval,
     mean,
+    paired_difference,
     standard_error,
     wilson,
 )
@@ -130,3 +131,27 @@ def test_values_outside_the_unit_interval_are_refused(values: list[float]) -> No
 def test_cluster_keys_must_match_the_items() -> None:
     with pytest.raises(UsageError, match="2 cluster keys for 3 items"):
         interval([0.0, 1.0, 1.0], ["a", "b"])
+
+
+def test_a_paired_difference_is_a_t_interval_of_the_items_differences() -> None:
+    rng = np.random.default_rng(4)
+    before, after = rng.random(40).tolist(), rng.random(40).tolist()
+    differences = np.subtract(after, before)
+    low, high = stats.t.interval(0.95, 39, loc=differences.mean(), scale=stats.sem(differences))
+    middle, bound = paired_difference(before, after)
+    assert middle == pytest.approx(differences.mean()) and bound.method == "paired_t"
+    assert [bound.low, bound.high] == pytest.approx([low, high], abs=1e-12)
+
+
+def test_no_difference_is_not_certain() -> None:
+    middle, bound = paired_difference([1.0] * 50, [1.0] * 50)
+    assert middle == 0.0 and -0.05 < bound.low < -0.01 and bound.high == -bound.low
+    assert paired_difference([0.0], [1.0]) == (1.0, Interval(-1.0, 1.0, "paired_t"))
+    with pytest.raises(UsageError, match="same items"):
+        paired_difference([0.0], [1.0, 0.0])
+
+
+def test_items_of_a_cluster_move_together() -> None:
+    before, after, keys = [0.0] * 20, [1.0] * 10 + [0.0] * 10, ["a"] * 10 + ["b"] * 5 + ["c"] * 5
+    alone, together = paired_difference(before, after)[1], paired_difference(before, after, keys)[1]
+    assert together.high - together.low > alone.high - alone.low and together.method == "paired_t_clustered"
