@@ -94,7 +94,7 @@ def step_flops(config: ModelConfig, amounts: Iterable[Amount]) -> StepFlops:
         tower_forward=picture.tower_forward * images,
         tower_backward=picture.tower_backward * images,
         resampler=picture.resampler * images,
-        head_left_out=head * (tokens - supervised),
+        head_left_out=head * max(0.0, tokens - supervised),
         counts_tower_backward=config.vision is not None and config.vision.trainable == "all",
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import time
 from dataclasses import dataclass
@@ -74,21 +75,35 @@ def hardware_names() -> list[str]:
 
 
 def find_hardware(name: str) -> Hardware:
-    """A device by its name (`h100`), or by its bf16 peak in TFLOP/s (`450`). Raises UsageError."""
+    """A device by its name (`h100`), or by its peak in TFLOP/s (`450`). Raises UsageError."""
     key = name.lower().replace("_", "-")
     if key in _TABLE:
         return _TABLE[key][1]
     if re.fullmatch(r"\d+(\.\d+)?", key) and float(key) > 0:
-        return Hardware(f"{name} TFLOP/s", float(key) * _TERA, 0.0, 0.0)
+        return Hardware(f"device of {name} TFLOP/s", float(key) * _TERA, float(key) * _TERA, 0.0)
     known = hardware_names()
-    raise UsageError(
-        f"no device '{name}'{nearest(key, known)}; there are: {', '.join(known)}, and a number: its TFLOP/s in bf16"
-    )
+    raise UsageError(f"no device '{name}'{nearest(key, known)}; there are: {', '.join(known)}, or a number of TFLOP/s")
 
 
 def recognize(driver_name: str) -> Hardware | None:
     """The device that a driver calls so, such as "NVIDIA H100 80GB HBM3"; None when it is not in the table."""
     return next((hardware for pattern, hardware in _TABLE.values() if re.search(pattern, driver_name)), None)
+
+
+def this_machine() -> Hardware:
+    """The GPU here, or without one the CPU, by measured peaks."""
+    import torch
+
+    if torch.cuda.is_available():
+        name, device = torch.cuda.get_device_name(0), torch.device("cuda", 0)
+        found = recognize(name)
+        memory = float(torch.cuda.get_device_properties(0).total_memory)
+        if found is not None:
+            return found
+    else:
+        name, device = f"this CPU ({torch.get_num_threads()} threads)", torch.device("cpu")
+        memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return Hardware(name, peak_of(device, "bf16").flops, peak_of(device, "fp32").flops, memory)
 
 
 @dataclass(frozen=True)
