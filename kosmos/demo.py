@@ -85,7 +85,7 @@ _FULL_DEMO = ("make demo", "the whole demo: about ten minutes on two quiet cores
 NEXT_STEPS = (
     ("kosmos generate RUN -i PICTURE.png 'An image of'", "name a picture of your own"),
     ("kosmos report RUN", "print this table again"),
-    ("kosmos demo --recipe long", "the same with about an hour of one core, by estimate"),
+    ("kosmos demo --recipe long", "the same with about an hour of one core"),
 )
 
 

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fresh", action="store_true", help="remove what an earlier demo left in DIR and start anew")
     parser.add_argument("--short", action="store_true", help="the whole path with tiny budgets: about a minute")
     parser.add_argument(
-        "--recipe", choices=("default", "long"), default="default", help="long: about an hour of one core, by estimate"
+        "--recipe", choices=("default", "long"), default="default", help="long: about an hour of one core"
     )
 
 
