@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from kosmos.config import DataConfig, ModelConfig, TrainConfig
+from kosmos.config import DataConfig, ModelConfig, TrainConfig, ValidationConfig
 from kosmos.config_checks import problems
 from kosmos.config_errors import describe_error
 from kosmos.errors import ConfigError, nearest
@@ -221,7 +221,7 @@ def _parts(type_: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _drop_null_sources(data: dict[str, Any], type_: Any) -> None:
-    if type_ is DataConfig and isinstance(sources := data.get("sources"), dict):
+    if type_ in (DataConfig, ValidationConfig) and isinstance(sources := data.get("sources"), dict):
         data["sources"] = {name: source for name, source in sources.items() if source is not None}
     for name, hint in _parts(type_):
         if isinstance(data.get(name), dict):

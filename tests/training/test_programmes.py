@@ -84,7 +84,8 @@ def test_the_batch_of_table_18() -> None:
 def test_the_language_only_baseline_differs_in_nothing_but_pictures(baseline: str, multimodal: str) -> None:
     without, with_pictures = load_recipe(baseline), load_recipe(multimodal)
     keys = differing(without, with_pictures)
-    allowed = ("model.vision", "data.sources.pairs.", "data.sources.interleaved.")
+    sources = [f"{part}.sources.{name}." for part in ("data", "validation") for name in ("pairs", "interleaved")]
+    allowed = ("model.vision", *sources)
     assert keys and all(key.startswith(allowed) for key in keys)
     assert without.model.vision is None and list(without.data.sources) == ["text"]
     assert without.data.sources["text"] == with_pictures.data.sources["text"]
