@@ -7,7 +7,7 @@ import types
 from collections.abc import Iterator
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from kosmos.errors import nearest
+from kosmos.errors import nearest, nearest_name
 
 _WANTED = {
     "int_type": "a whole number",
@@ -30,8 +30,9 @@ def describe_error(item: dict[str, Any], type_: Any) -> tuple[str, str]:
     key, kind, value = ".".join(location), item["type"], item.get("input")
     if kind == "unexpected_keyword_argument":
         siblings = list(_children(_at(type_, location[:-1])))
-        hint = nearest(location[-1], [".".join([*location[:-1], name]) for name in siblings])
-        hint = nearest(key, [".".join([*location[:-1], name]) for name in siblings]) or hint
+        # What stands before the last dot is right, so it counts for nothing.
+        sibling = nearest_name(location[-1], siblings)
+        hint = f" (did you mean '{'.'.join([*location[:-1], sibling])}'?)" if sibling else ""
         elsewhere = [known for known in known_keys(type_) if known.split(".")[-1] == location[-1]]
         if elsewhere:
             hint = f" (did you mean '{elsewhere[0]}'?)"

@@ -1,7 +1,8 @@
 """Configuration files: YAML (1.2, so that `2e-4` is a number) to dataclasses and back, strict about every key.
 
-Order: preset < file < overrides. A model's mapping may start from a preset: `model: {preset: picturebook, ...}`, a
-recipe from a packaged one: `recipe: kosmos-1`; a source of it that is set to null is left out.
+Order: preset < file < overrides. A model's mapping may start from a preset, `model: {preset: picturebook, ...}`, or
+from a file of one, `model: {preset: my-model.yaml, ...}`; a recipe from a packaged one: `recipe: kosmos-1`; a source of
+it that is set to null is left out.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -51,14 +53,18 @@ def config_from_mapping(
     for key, value in given.items():
         if key.split(".")[-1] in _STARTS:
             _set(merged, key, value)
-    merged = _expand(merged, type_, where)
+    # What is wrong with a name that was given as an option is not the file's fault.
+    merged = _expand(merged, type_, "command line" if any(k.split(".")[-1] in _STARTS for k in given) else where)
     for key, value in given.items():
         if key.split(".")[-1] not in _STARTS:
             _set(merged, key, value)
     _drop_null_sources(merged, type_)
 
     def line(key: str, message: str) -> str:
-        origin = "command line" if any(key == k or key.startswith(f"{k}.") for k in given) else where
+        named = any(key == k or key.startswith(f"{k}.") or k.startswith(f"{key}.") for k in given)
+        # Two keys contradict each other: the one that was just given is the one to look at.
+        mentioned = any(re.search(rf"(?<![\w.]){re.escape(k)}(?![\w.])", message) for k in given)
+        origin = "command line" if named or mentioned else where
         return f"{origin}: {key}: {message}" if key else f"{origin}: {message}"
 
     try:
@@ -250,13 +256,14 @@ def _expand_model(data: dict[str, Any], where: str, seen: tuple[str, ...] = ()) 
     rest = dict(data)
     name = rest.pop("preset")
     known = preset_names()
-    if name not in known:
+    if name not in known and not str(name).endswith((".yaml", ".yml")):
         raise ConfigError(
             f"{where}: preset: no preset '{name}'{nearest(str(name), known)}; there are: {', '.join(known)}"
         )
     if name in seen:
         raise ConfigError(f"{where}: preset: '{name}' starts from itself")
-    base = _expand_model(read_yaml(PRESETS / f"{name}.yaml"), f"preset {name}", (*seen, name))
+    path = PRESETS / f"{name}.yaml" if name in known else Path(str(name))
+    base = _expand_model(read_yaml(path), f"preset {name}", (*seen, name))
     return _merge(base, rest)
 
 

@@ -6,6 +6,7 @@ Before them stands demo_recipe.yaml, which says of which recipe the run is: a ru
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -323,4 +324,5 @@ class _Times:
 
 
 def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+    with contextlib.suppress(BrokenPipeError):
+        print(message, file=sys.stderr, flush=True)

@@ -48,7 +48,16 @@ class StorageError(KosmosError):
     exit_code = 5
 
 
+# Of difflib's ratio: one letter wrong in three is near, another word with some letters in common is not.
+_NEAR = 0.65
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ` (did you mean 'x'?)` for the nearest of `known`, or an empty string."""
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" (did you mean '{matches[0]}'?)" if matches else ""
+    found = nearest_name(name, known)
+    return f" (did you mean '{found}'?)" if found else ""
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """The nearest of `known`, or None when none is near."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=_NEAR)), None)

@@ -14,9 +14,10 @@ from kosmos.config_files import (
     load_config,
     preset_mapping,
     preset_names,
+    read_yaml,
     recipe_names,
 )
-from kosmos.errors import UsageError, nearest
+from kosmos.errors import ConfigError, UsageError, nearest
 
 
 def preset_text(name: str) -> str:
@@ -64,7 +65,10 @@ def find_recipe(given: str | Path) -> Path:
 
 def load_recipe(given: str | Path, overrides: Iterable[str] | Mapping[str, Any] = ()) -> TrainConfig:
     """A recipe by its file or by its name, with overrides on top. Raises UsageError when there is none, ConfigError."""
-    return load_config(find_recipe(given), TrainConfig, overrides)
+    path = find_recipe(given)
+    if not overrides and not read_yaml(path):
+        raise ConfigError(f"{path}: the file is empty; `kosmos recipes show NAME` shows what a recipe looks like")
+    return load_config(path, TrainConfig, overrides)
 
 
 def _summary(text: str) -> str:

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 import traceback
 from collections.abc import Iterator
 
-from kosmos.errors import KosmosError
+from kosmos.errors import ConfigError, KosmosError
 
 INTERNAL, INTERRUPTED, STORAGE = 1, 4, 5
 
@@ -51,10 +52,14 @@ def classify(error: BaseException) -> tuple[int, str]:
 
 
 def report(error: BaseException, debug: bool) -> int:
-    """Print the line, with the traceback above it when asked, and return the exit code."""
+    """Print the line (several for a configuration), with the traceback above when asked, and return the exit code."""
     code, message = classify(error)
     if debug:
         traceback.print_exception(error, file=sys.stderr)
-    line = "; ".join(" ".join(part.split()) for part in message.splitlines() if part.strip())
-    print(f"kosmos: error: {line}", file=sys.stderr)
+    lines = [" ".join(part.split()) for part in message.splitlines() if part.strip()]
+    if not isinstance(error, ConfigError):  # which says one thing a line, about one key each
+        lines = ["; ".join(lines)]
+    with contextlib.suppress(BrokenPipeError):  # `kosmos ... 2>&1 | head`
+        for line in lines:
+            print(f"kosmos: error: {line}", file=sys.stderr, flush=True)
     return code

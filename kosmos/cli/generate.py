@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kosmos.cli.parser import positive, whole_number
+from kosmos.cli.user_modules import add_import_option, import_modules
 from kosmos.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     machine.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: fp32")
     machine.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default), cuda, cuda:1 ...")
     machine.add_argument("--batch-size", type=positive, default=64, metavar="N", help="prompts at once (default: 64)")
+    add_import_option(parser)
 
 
 def keep_order(parser: argparse.ArgumentParser, words: list[str]) -> list[str]:
@@ -76,6 +78,7 @@ def keep_order(parser: argparse.ArgumentParser, words: list[str]) -> list[str]:
 
 
 def run(args: argparse.Namespace) -> int:
+    import_modules(args.modules)
     _check(args)
     from kosmos.api import load
     from kosmos.inference.generation import Decoding
@@ -113,6 +116,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("--jsonl answers in JSON lines; leave out --stream and --json")
     if args.stream and args.json:
         raise UsageError("choose one of --stream and --json")
+    if args.jsonl is None and not args.parts:
+        raise UsageError("there is no prompt: give a text, a picture (-i FILE) or many prompts (--jsonl FILE)")
     if args.jsonl is None and args.temperature == 0 and (args.top_k or args.top_p != 1 or args.seed):
         raise UsageError("--top-k, --top-p and --seed are about drawing; add --temperature, such as 0.8")
     if args.out is not None and args.jsonl is None:

@@ -6,7 +6,8 @@ examples:
   kosmos presets show kosmos-1 --json
   kosmos presets copy picturebook my-model.yaml
 
-`show` counts the parameters without making them, so any size is shown at once. `copy` never writes over a file.
+`show` counts the parameters without making them, so any size is shown at once. `copy` never writes over a file; a
+recipe takes the copy as `model: {preset: my-model.yaml}`, or `kosmos train` as --model.preset my-model.yaml.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "show":
         return _show(args.name, args.json)
     if args.action == "copy":
-        return copy_text(preset_text(args.name), args.file)
+        copy_text(preset_text(args.name), args.file)
+        print(f"a recipe takes it as `model: {{preset: {args.file}}}`")
+        return 0
     names = preset_names()
     width = max(map(len, names))
     for name in names:

@@ -11,13 +11,17 @@ import argparse
 import json
 from pathlib import Path
 
+from kosmos.errors import UsageError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory, or a folder of `kosmos evaluate --out`")
     parser.add_argument("--json", action="store_true", help="print report.json instead of the table")
 
 
 def run(args: argparse.Namespace) -> int:
+    if not args.run.is_dir():
+        raise UsageError(f"{args.run}: no such run directory")
     if args.json:
         from kosmos.evaluation.report import load_report
 

@@ -6,7 +6,8 @@ examples:
   kosmos tokenizer show tokenizer "A cat on a mat."
 
 `train` reads plain text (one line at a time) and .jsonl files (the field "text"); it writes DIR/tokenizer.model.
-The special tokens of the model's vocabulary (`<mask> </doc> <image> </image> </chunk> </line>`) come on top.
+The special tokens of the model's vocabulary (`<mask> </doc> <image> </image> </chunk> </line>`) come on top, and so do
+those of --special, which a modality of your own wants.
 """
 
 from __future__ import annotations
@@ -27,6 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("files", nargs="+", type=Path, metavar="FILE", help="plain text or .jsonl")
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for the tokenizer")
     train.add_argument("--vocab-size", type=positive, required=True, metavar="N", help="number of pieces")
+    train.add_argument(
+        "--special",
+        dest="specials",
+        action="append",
+        default=[],
+        metavar="TOKEN",
+        help="a further special token, as `<speech>`; may be repeated",
+    )
     show = actions.add_parser("show", help="say what a tokenizer holds", description="Say what a tokenizer holds.")
     show.epilog = 'example:\n  kosmos tokenizer show tokenizer "A cat on a mat."'
     show.add_argument("path", type=Path, metavar="TOKENIZER", help="a .model file, or a folder with one")
@@ -68,12 +77,20 @@ def _train(args: argparse.Namespace) -> int:
     for file in args.files:
         if not file.is_file():
             raise DataError(f"{file}: no such file")
-    from kosmos.tokenizer import Tokenizer
+    from kosmos.tokenizer import SPECIALS, Tokenizer
 
+    for name in args.specials:
+        if name in SPECIALS or args.specials.count(name) > 1:
+            raise UsageError(f"--special {name}: it is there already")
     texts = list(read_texts(args.files))  # whole first: an error inside SentencePiece's loop would lose its words
     tokenizer = Tokenizer.train(texts, args.out / "tokenizer.model", args.vocab_size)
+    if args.specials:
+        tokenizer = Tokenizer.load(args.out / "tokenizer.model", args.specials)
     tokenizer.save(args.out)
-    print(f"{args.out}: {tokenizer.vocab_size} entries ({args.vocab_size} pieces and the special tokens)")
+    print(
+        f"{args.out}: {tokenizer.vocab_size} entries ({args.vocab_size} pieces and the special tokens); "
+        f"model.decoder.vocab_size: {tokenizer.vocab_size}"
+    )
     return 0
 
 
@@ -89,7 +106,8 @@ def _show(args: argparse.Namespace) -> int:
             "</s>": tokenizer.eos_id,
             "<unk>": tokenizer.unk_id,
         }
-        names |= {name: tokenizer.special_id(name) for name in ("<mask>", "<image>", "</image>", "</line>")}
+        shown = ("<mask>", "<image>", "</image>", "</line>", *tokenizer.extra_specials)
+        names |= {name: tokenizer.special_id(name) for name in shown}
         print("  ".join(f"{name} {index}" for name, index in names.items()))
         return 0
     for index in tokenizer.encode(args.text):

@@ -22,6 +22,7 @@ import os
 from pathlib import Path
 
 from kosmos.cli import dry_run
+from kosmos.cli.user_modules import add_import_option, import_modules
 from kosmos.errors import Interrupted, UsageError
 
 # Options that the parser does not know are keys of the configuration.
@@ -38,9 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress; errors only")
     parser.add_argument("--keys", action="store_true", help="print every key of the recipe with its meaning, and stop")
     dry_run.add_arguments(parser)
+    add_import_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    import_modules(args.modules)
     from kosmos.cli.overrides import describe, read_overrides
     from kosmos.presets import load_recipe
 

@@ -27,13 +27,20 @@ _WIDE_HEADINGS = ["Ability", "n", "", "Score", "95 % interval", "Chance", "Blank
 _NARROW_HEADINGS = ["Ability", "Score", "95 %", "Chance", "Blank", "Baseline", "Verdict"]
 
 
+class _Pipe(Console):
+    """Leaves it to the command to say nothing when the reader, such as `head`, has enough; rich would exit with 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def print_report(run: Path, console: Console | None = None) -> None:
     """Print the finished report of `run`: the table of abilities, and where to look further.
 
     Raises DataError when the run has no report.
     """
     report = load_report(run)
-    console = console or (Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH))
+    console = console or (Console() if sys.stdout.isatty() else _Pipe(width=_PIPE_WIDTH))
     console.print(_table(report, console.width))
     facts = report["run"]
     parameters = facts["parameters"].get("total", sum(facts["parameters"].values()))

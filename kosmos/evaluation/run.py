@@ -30,21 +30,23 @@ def evaluate_run(
     presentation: Presentation,
     *,
     out: Path | None = None,
+    step: Path | None = None,
     limit: int | None = None,
     precision: Precision = "fp32",
+    device: str = "cpu",
     extra: Mapping[str, Any] | None = None,
     timing: Mapping[str, Any] | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Evaluate the newest whole checkpoint of the run directory `run`; returns what report.json holds.
+    """Evaluate the newest whole checkpoint of the run directory `run`, or its `step`; returns what report.json holds.
 
     The report goes to `out` (None: the run directory), samples and baselines below OUT/evaluation; what is finished for
     the same weights is not done again. `extra` are further facts for the report, `timing` goes to timing.json. Raises
     UsageError when `run` has no checkpoint, DataError or StorageError when files are missing or damaged.
     """
     out = run if out is None else out
-    step = latest_step(run, under=WEIGHTS)  # the optimizer, say, is not needed here
-    engine = load(step, precision=precision)
+    step = step or latest_step(run, under=WEIGHTS)  # the optimizer, say, is not needed here
+    engine = load(step, precision=precision, device=device)
     key = file_sha256(step / WEIGHTS / WEIGHTS_FILE)
     abilities = run_suite(engine, tasks, out / EVALUATION_FOLDER, limit=limit, model_key=key, quiet=quiet)
     config = load_config(run / CONFIG_FILE, TrainConfig)

@@ -347,10 +347,16 @@ def _disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except StorageError as error:
-        raise StorageError(f"{error}; earlier checkpoints are whole") from error
+        # The hidden name is gone when this is read.
+        said = str(error).replace(f".{folder.name}.saving", folder.name)
+        raise StorageError(f"{said}{_earlier(folder)}") from error
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise StorageError(
-            f"{folder}: cannot write the checkpoint: {reason}; earlier checkpoints are whole: free some space, "
-            "then resume"
+            f"{folder}: cannot write the checkpoint: {reason}{_earlier(folder)}; free some space, then resume"
         ) from error
+
+
+def _earlier(folder: Path) -> str:
+    """What is true of the checkpoints before this one."""
+    return "; earlier checkpoints are whole" if any(folder.parent.glob("step-*")) else "; there is no checkpoint yet"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from types import TracebackType
@@ -69,7 +70,8 @@ class Lines(Silent):
         self.say(f"step {step}/{self._total}  {summary(record)}  {clock((self._total - step) * pace)} left")
 
     def say(self, message: str) -> None:
-        print(message, file=sys.stderr, flush=True)
+        with contextlib.suppress(BrokenPipeError):  # nobody reads on; what is being made is wanted all the same
+            print(message, file=sys.stderr, flush=True)
 
 
 class Bar(Silent):

@@ -57,6 +57,12 @@ def test_the_report_is_written_and_printed_again(kosmos_here: Command, run: Path
         (["nothing"], 2, "nothing: not a run directory"),
         (["run", "--tasks", "numbr"], 2, "no task 'numbr' (did you mean 'number'?)"),
         (["run", "--tasks", "number", "--out", "run"], 2, "run: a run directory, whose report stays as it is"),
+        (
+            ["run/checkpoints/step-75"],
+            2,
+            "run/checkpoints/step-75: the report on one step of a run needs a folder of its",
+        ),
+        (["run/checkpoints/step-100/weights"], 2, "run/checkpoints/step-100/weights: a model without its run"),
         (["run", "--limit", "0"], 2, "argument --limit: 0: must be at least 1"),
     ],
 )
@@ -67,12 +73,35 @@ def test_bad_calls(kosmos_here: Command, run: Path, arguments: list[str], code: 
     assert not (run / "report.json").exists()
 
 
+def test_one_step_of_a_run(kosmos_here: Command, run: Path) -> None:
+    words = ["evaluate", "run/checkpoints/step-75", "--tasks", "number", "--limit", "5", "--quiet", "--out", "step"]
+    finished = kosmos_here(*words, cwd=run.parent)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert json.loads((run.parent / "step" / "report.json").read_text())["run"]["steps"] == 75
+    assert not (run / "evaluation-partial").exists()
+
+
+def test_ctrl_c_says_how_to_go_on(kosmos_here: Command, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kosmos.evaluation.run.run_suite", interrupt)
+    finished = kosmos_here("evaluate", "run", "--tasks", "number", "--limit", "5", "--quiet", cwd=run.parent)
+    assert finished.returncode == 4
+    assert one_line(finished).endswith("tasks that are finished are kept: run the same command again to go on")
+
+
 def test_an_optimizer_that_cannot_be_read_is_not_missed(kosmos_here: Command, run: Path) -> None:
     for file in (run / "checkpoints" / "step-100" / "optimizer").iterdir():
         file.write_bytes(b"")
     finished = kosmos_here("evaluate", "run", "--tasks", "number", "--limit", "5", "--quiet", cwd=run.parent)
     assert (finished.returncode, finished.stderr) == (0, "")
     assert json.loads((run / "evaluation-partial" / "report.json").read_text())["run"]["steps"] == 100
+
+
+def test_a_report_of_nothing(kosmos_here: Command, tmp_path: Path) -> None:
+    finished = kosmos_here("report", "nothing", cwd=tmp_path)
+    assert (finished.returncode, one_line(finished)) == (2, "nothing: no such run directory")
 
 
 def test_no_report_yet(kosmos_here: Command, run: Path) -> None:

@@ -50,9 +50,11 @@ def test_the_cause_decides() -> None:
         assert classify(error)[0] == 5
 
 
-def test_several_problems_become_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_problems_of_a_configuration_are_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     assert report(ConfigError("a: wrong\nb:  wrong too"), debug=False) == 2
-    assert capsys.readouterr().err == "kosmos: error: a: wrong; b: wrong too\n"
+    assert capsys.readouterr().err == "kosmos: error: a: wrong\nkosmos: error: b: wrong too\n"
+    assert report(ValueError("a\n  b"), debug=False) == 1
+    assert capsys.readouterr().err.startswith("kosmos: error: internal error: ValueError: a; b (--debug")
 
 
 def test_sigterm_outside_the_loops_is_one_line_and_exit_code_4() -> None:

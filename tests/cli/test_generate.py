@@ -123,6 +123,7 @@ def test_many_prompts_from_a_file(engine: Engine, tmp_path: Path, capsys: pytest
         (["model", "-i", "nowhere.png", "an"], 3, "nowhere.png: cannot read the picture: No such file"),
         (["model", "-i", "text.png", "an"], 3, "text.png: not a PNG, JPEG, WEBP or GIF picture"),
         (["model", "-i"], 2, "expected one argument"),
+        (["model"], 2, "there is no prompt: give a text, a picture (-i FILE) or many prompts (--jsonl FILE)"),
         (["model", "an", "--temprature", "1"], 2, "did you mean '--temperature'?"),
         (["model", "an", "--temperature", "-1"], 2, "temperature is -1.0"),
         (["model", "an", "--top-p", "0.5"], 2, "add --temperature"),

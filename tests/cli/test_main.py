@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -74,15 +76,22 @@ def test_usage_errors(kosmos: Command, arguments: list[str], message: str) -> No
 
 def test_debug_shows_the_traceback(kosmos: Command) -> None:
     finished = kosmos("report", "no-such-run", "--debug")
-    assert finished.returncode == 3
+    assert finished.returncode == 2
     assert finished.stderr.startswith("Traceback")
-    assert (
-        finished.stderr.splitlines()[-1]
-        == "kosmos: error: no-such-run: no report.json here: the run has not been evaluated yet"
-    )
+    assert finished.stderr.splitlines()[-1] == "kosmos: error: no-such-run: no such run directory"
 
 
 def test_a_reader_that_closes_early_is_no_error() -> None:
     command = f"{sys.executable} -m kosmos presets show kosmos-1 --json | head -1; echo ${{PIPESTATUS[0]}}"
     finished = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment())
     assert (finished.stdout, finished.stderr) == ("{\n0\n", "")
+
+
+def test_nor_when_the_reader_has_enough_of_a_report(tmp_path: Path) -> None:
+    run = {"parameters": {"total": 1}, "steps": 1, "precision": "fp32", "seed": 1}
+    notes = ["note " * 20] * 5000  # more than a pipe holds
+    report = {"schema_version": 1, "kind": "kosmos-report", "run": run, "abilities": [], "warnings": notes}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    command = f"{sys.executable} -m kosmos report {tmp_path} | head -1 >&2; echo ${{PIPESTATUS[0]}}"
+    finished = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment())
+    assert (finished.stdout, finished.stderr.count("\n")) == ("0\n", 1)

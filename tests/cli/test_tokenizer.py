@@ -15,7 +15,9 @@ def test_train_and_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     write_corpus(corpus)
     plain.write_text("A whale swims in the deep sea.\n\nA whale!\n", encoding="utf-8")
     assert main(["tokenizer", "train", str(corpus), str(plain), "--out", str(folder), "--vocab-size", "33"]) == 0
-    assert capsys.readouterr().out == f"{folder}: 40 entries (33 pieces and the special tokens)\n"
+    assert capsys.readouterr().out == (
+        f"{folder}: 40 entries (33 pieces and the special tokens); model.decoder.vocab_size: 40\n"
+    )
     assert main(["tokenizer", "show", str(folder)]) == 0
     assert "<s> 0  <pad> 1  </s> 2  <unk> 3  <mask> 34  <image> 36  </image> 37  </line> 39" in capsys.readouterr().out
     assert main(["tokenizer", "show", str(folder), "The cat </s>"]) == 0
@@ -23,6 +25,18 @@ def test_train_and_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert ids
     assert not {0, 1, 2} & set(ids)
     assert max(ids) < 34
+
+
+def test_further_special_tokens(tmp_path: Path, kosmos_here: Command) -> None:
+    write_corpus(tmp_path / "a.jsonl")
+    words = ["tokenizer", "train", "a.jsonl", "--vocab-size", "31", "--special", "<speech>"]
+    finished = kosmos_here(*words, "--special", "</speech>", "--out", "tokenizer", cwd=tmp_path)
+    assert finished.stdout.startswith("tokenizer: 40 entries ") and finished.returncode == 0
+    assert kosmos_here("tokenizer", "show", "tokenizer", cwd=tmp_path).stdout.endswith("<speech> 38  </speech> 39\n")
+    for name in ("<speech>", "<image>"):
+        refused = kosmos_here(*words, "--special", name, "--out", "other", cwd=tmp_path)
+        assert one_line(refused) == f"--special {name}: it is there already"
+        assert refused.returncode == 2 and not (tmp_path / "other").exists()
 
 
 def test_it_never_writes_over(kosmos: Command, tmp_path: Path) -> None:

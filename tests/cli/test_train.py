@@ -57,6 +57,23 @@ def test_a_run_learns_and_leaves_its_directory(tiny_run: Path) -> None:
             "random and frozen",
         ),
         (["recipe.yaml", "--out", "new", "lr"], 2, "unexpected argument: lr"),
+        (
+            ["recipe.yaml", "--out", "new", "--steps", "3"],
+            2,
+            "command line: optimizer.warmup_steps: 5 is not below steps 3",
+        ),
+        (
+            ["recipe.yaml", "--out", "new", "--model.preset", "tinny"],
+            2,
+            "command line: model: preset: no preset 'tinny'",
+        ),
+        (["recipe.yaml", "--out", "new", "--model.preset", "my.yaml"], 2, "my.yaml: cannot read the configuration"),
+        (
+            ["recipe.yaml", "--out", "new", "--model.decoder.vocab_size", "40"],
+            2,
+            "model.decoder.vocab_size 40 is below the tokenizer's 41; set it to 41",
+        ),
+        (["recipe.yaml", "--out", "new", "--import", "nowhere"], 2, "--import nowhere: no module of that name here"),
     ],
 )
 def test_bad_calls(kosmos_here: Command, tiny_files: Path, arguments: list[str], code: int, message: str) -> None:
@@ -73,6 +90,7 @@ def test_bad_calls(kosmos_here: Command, tiny_files: Path, arguments: list[str],
         ("model: {preset: tiny}\nsteps: many\n", "steps: must be a whole number"),
         ("model: {preset: tiny\n", "not valid YAML"),
         ("- 1\n", "must hold a mapping"),
+        ("# nothing yet\n", "bad.yaml: the file is empty; `kosmos recipes show NAME` shows what a recipe looks like"),
         ("model: {preset: tinny}\n", "no preset 'tinny' (did you mean 'tiny'?)"),
     ],
 )
@@ -82,6 +100,46 @@ def test_bad_recipes(kosmos_here: Command, tmp_path: Path, text: str, message: s
     assert message in one_line(finished)
     assert finished.returncode == 2
     assert not (tmp_path / "new").exists()
+
+
+def test_every_mistake_is_a_line(kosmos_here: Command, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("model: {preset: tiny}\nsteps: many\nseed: yes\nlunch: soup\n")
+    finished = kosmos_here("train", "bad.yaml", "--out", "new", cwd=tmp_path)
+    lines = finished.stderr.splitlines()
+    assert finished.returncode == 2 and len(lines) == 3
+    assert all(line.startswith("kosmos: error: bad.yaml: ") for line in lines)
+    # Nothing that is known is near to that.
+    assert "kosmos: error: bad.yaml: lunch: unknown key" in lines
+
+
+def test_a_copied_preset_is_a_model_of_a_recipe(kosmos_here: Command, tiny_files: Path, tmp_path: Path) -> None:
+    finished = kosmos_here("presets", "copy", "tiny", "my-model.yaml", cwd=tmp_path)
+    assert finished.stdout == "wrote my-model.yaml\na recipe takes it as `model: {preset: my-model.yaml}`\n"
+    recipe = (tiny_files / "recipe.yaml").read_text()
+    (tmp_path / "recipe.yaml").write_text(recipe.replace("preset: tiny", "preset: my-model.yaml"))
+    told = kosmos_here("train", "recipe.yaml", "--keys", cwd=tmp_path)
+    plain = kosmos_here("train", "recipe.yaml", "--keys", cwd=tiny_files)
+    assert (told.returncode, told.stdout) == (0, plain.stdout)
+
+
+def test_a_module_of_ones_own_is_imported_first(
+    kosmos_here: Command, tiny_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))  # put back afterwards
+    (tmp_path / "my_readers.py").write_text(
+        "from kosmos.data.readers import open_reader, register_reader\n"
+        "from kosmos.config import CorpusConfig\n"
+        "register_reader('mine', lambda entry, seed: open_reader(CorpusConfig('jsonl', entry.path), seed))\n"
+    )
+    recipe = tiny_files / "recipe.yaml"
+    options = ("--data.sources.text.corpora.0.reader", "mine", "--steps", "2", "--optimizer.warmup_steps", "1")
+    monkeypatch.chdir(tmp_path)
+    for name in ("corpus.jsonl", "pairs.tar", "tokenizer"):
+        (tmp_path / name).symlink_to(tiny_files / name)
+    finished = kosmos_here("train", recipe, "--out", "run", *options, cwd=tmp_path)
+    assert "mine" in one_line(finished) and finished.returncode == 2
+    finished = kosmos_here("train", recipe, "--out", "run", *options, "--import", "my_readers.py", cwd=tmp_path)
+    assert finished.returncode == 0, finished.stderr
 
 
 def test_an_existing_run_is_left_as_it_is(kosmos_here: Command, tiny_run: Path) -> None:
@@ -166,6 +224,8 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_later(
     assert "File too large" in one_line(finished)
     assert finished.returncode == 5
     assert list((run / "checkpoints").iterdir()) == []  # nothing half-written
+    assert f"{run / 'checkpoints' / 'step-25'}" in finished.stderr and ".saving" not in finished.stderr
+    assert "there is no checkpoint yet" in finished.stderr and "earlier" not in finished.stderr
     finished = kosmos(*command, "--quiet", "--resume", cwd=tiny_files)
     assert (finished.returncode, finished.stderr) == (0, "")
     assert last_weights(run) == last_weights(tiny_run)

@@ -11,6 +11,7 @@ import base64
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -151,7 +152,7 @@ def fetch(package: Package, cache: Path | None = None, *, download: bool = True)
     command = npm_command()
     with tempfile.TemporaryDirectory(prefix="kosmos-npm-") as folder:
         run = subprocess.run(
-            [*command, "pack", "--silent", "--pack-destination", folder, package.spec],
+            [*command, "pack", "--loglevel=error", "--pack-destination", folder, package.spec],
             cwd=folder,
             capture_output=True,
             text=True,
@@ -159,14 +160,21 @@ def fetch(package: Package, cache: Path | None = None, *, download: bool = True)
         )
         made = Path(folder) / package.filename
         if run.returncode != 0 or not made.exists():
-            lines = [line for line in run.stderr.splitlines() if "warn" not in line.lower() and line.strip()]
-            reason = lines[0] if lines else f"exit code {run.returncode}"
+            reason = _npm_reason(run.stderr) or f"exit code {run.returncode}"
             raise DataError(f"npm pack {package.spec} failed: {reason}; check the network and npm's registry setting")
         if (found := sha512_base64(made)) != package.sha512:
             raise DataError(f"{package.spec}: the tarball's sha512 is {found[:16]}..., not the pinned one; not used")
         make_folder(path.parent)
         write_atomic(path, made.read_bytes())
     return path
+
+
+def _npm_reason(said: str) -> str:
+    """npm's own words for what went wrong: its first lines, without what stands before each of them."""
+    lines = [
+        re.sub(r"^npm (error|ERR!)\s*", "", line).strip() for line in said.splitlines() if "warn" not in line.lower()
+    ]
+    return ", ".join([line for line in lines if line and not line.startswith("A complete log")][:3])[:300]
 
 
 def read_members(tarball: Path, names: Sequence[str]) -> list[bytes]:

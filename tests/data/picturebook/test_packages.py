@@ -98,6 +98,26 @@ def test_a_verified_tarball_is_kept_and_fetched_once(monkeypatch: pytest.MonkeyP
         fetch(package, tmp_path / "cache", download=False)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in for npm is a shell script")
+def test_what_npm_itself_says_is_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    script = tmp_path / "npm"
+    lines = (
+        "warn old",
+        "error code ENOTFOUND",
+        "error network request to https://r.test failed",
+        "error A complete log",
+    )
+    said = "\n".join(f"npm {line}" for line in lines)
+    # As npm does, it keeps its reasons to itself when it is told to be silent.
+    script.write_text(f'#!/bin/sh\ncase "$*" in *--silent*) ;; *) echo "{said}" >&2 ;; esac\nexit 1\n')
+    script.chmod(0o755)
+    monkeypatch.setattr(shutil, "which", lambda name: str(script))
+    with pytest.raises(
+        DataError, match=r"failed: code ENOTFOUND, network request to https://r\.test failed; check the"
+    ):
+        fetch(FXEMOJI, tmp_path / "cache")
+
+
 def test_without_npm_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
