@@ -155,16 +155,22 @@ def test_later_steps_are_removed_by_name_first(run: Run, monkeypatch: pytest.Mon
     assert sorted(p.name for p in (run.folder / "checkpoints").iterdir()) == ["step-1", "step-4"]
 
 
-def test_a_run_that_breaks_off_lets_its_save_end(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_that_breaks_off_lets_its_save_end(
+    run: Run, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     checkpoints = Checkpoints(run.folder, run.processor, ALONE, keep=2, asynchronous=True)
     checkpoints.save(TrainingState(5, 1, "fp32", {}), run.model, run.optimizer)
     checkpoints.close()
     assert latest_checkpoint(run.folder) == run.folder / "checkpoints" / "step-5"
     assert not [thread for thread in threading.enumerate() if thread.name == "checkpoint"]
-    (run.folder / "checkpoints" / "step-6").write_text("in the way")
+
+    def refuse(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "sync_tree", refuse)
     checkpoints.save(TrainingState(6, 1, "fp32", {}), run.model, run.optimizer)
     checkpoints.close()
-    assert "step-6: cannot write the checkpoint" in caplog.text
+    assert "step-6: cannot write the checkpoint: No space left on device" in caplog.text
     checkpoints.close()
 
 
