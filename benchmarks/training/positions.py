@@ -1,10 +1,10 @@
 """Positions: trained on rows of 128 tokens, tested on rows of 512. Does the loss stay bounded beyond 128?
 
-    python -m benchmarks.training.positions --out runs/positions [--steps 500] [--plot docs/images/positions.png]
+    python -m benchmarks.training.positions --out runs/positions [--steps 500] [--seeds 2] [--plot FILE.png]
 
 Two small decoders that differ in nothing but `decoder.position` (xpos, sinusoidal) learn WordNet's glosses from the
-same rows. Both are then asked about the same rows of 512 tokens, made of glosses that training never showed, and the
-loss is told by the position of the token. Called again, it goes on where it stopped.
+same rows, once for each seed. They are then asked about the same rows of 512 tokens, made of glosses that training
+never showed, and the loss is told by the position of the token. Called again, it goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def held_out(index: int) -> bool:
     return glosses.held_out_synset(index)
 
 
-def recipe(kind: Any, tokenizer_file: Path, vocabulary: int, steps: int) -> TrainConfig:
+def recipe(kind: Any, tokenizer_file: Path, vocabulary: int, steps: int, seed: int) -> TrainConfig:
     """Rows of 128 tokens of the glosses; no dropout, since no token comes often."""
     decoder = DecoderConfig(
         num_layers=4,
@@ -78,6 +78,7 @@ def recipe(kind: Any, tokenizer_file: Path, vocabulary: int, steps: int) -> Trai
         optimizer=OptimizerConfig(lr=3e-3, warmup_steps=max(1, min(30, steps // 4))),
         tokenizer=str(tokenizer_file),
         steps=steps,
+        seed=seed,
         checkpoint_every=100,
         threads=1,
     )
@@ -109,8 +110,8 @@ def loss_by_position(run: Path, rows: torch.Tensor) -> np.ndarray:
     return torch.cat(losses).double().mean(0).numpy()
 
 
-def plot(found: dict[str, np.ndarray], path: Path, steps: int) -> None:
-    """Loss against position, a running mean over 16."""
+def plot(found: dict[str, list[np.ndarray]], path: Path, steps: int) -> None:
+    """Loss against position, a running mean over 16; a line for each seed."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -118,10 +119,11 @@ def plot(found: dict[str, np.ndarray], path: Path, steps: int) -> None:
 
     figure = Figure(figsize=(7.0, 3.6), dpi=110, facecolor="white")
     axes = figure.add_axes((0.09, 0.15, 0.76, 0.72))
-    for (name, losses), colour in zip(found.items(), ("#2b6cb0", "#c05621"), strict=True):
-        smooth = np.convolve(losses, np.ones(16) / 16, mode="valid")
-        axes.plot(np.arange(len(smooth)) + 8, smooth, color=colour, linewidth=1.5)
-        axes.text(TESTED + 4, smooth[-1], name, color=colour, va="center", fontsize=10)
+    for (name, runs), colour in zip(found.items(), ("#2b6cb0", "#c05621"), strict=True):
+        for losses in runs:
+            smooth = np.convolve(losses, np.ones(16) / 16, mode="valid")
+            axes.plot(np.arange(len(smooth)) + 8, smooth, color=colour, linewidth=1.3, alpha=0.85)
+        axes.text(TESTED + 4, float(np.mean([run[-16:].mean() for run in runs])), name, color=colour, va="center")
     axes.axvline(TRAINED, color="#7b8794", linewidth=0.9, linestyle="--")
     axes.text(TRAINED + 4, axes.get_ylim()[1], "length in training", color="#7b8794", fontsize=8.5, va="top")
     axes.set_xlim(0, TESTED)
@@ -141,29 +143,30 @@ def main() -> None:
     parser = measure.parser(__doc__ or "")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the tokenizer and the two runs")
     parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the losses")
     args = parser.parse_args()
     steps, count = (20, 8) if args.small else (args.steps, 128)
     words = tokenizer(make_folder(args.out))
     rows = test_rows(words, count)
-    found = {}
-    for kind in KINDS:
-        train(recipe(kind, args.out / "tokenizer.model", words.vocab_size, steps), args.out / kind, resume=True)
-        found[kind] = loss_by_position(args.out / kind, rows)
+    found: dict[str, list[np.ndarray]] = {kind: [] for kind in KINDS}
     table = []
-    for kind, losses in found.items():
-        # Entry i is the loss of the token at position i + 1.
-        means = {f"{low}-{high}": float(losses[low - 1 : high - 1].mean()) for low, high in RANGES}
-        table.append({"positions": kind, **{name: f"{value:.3f}" for name, value in means.items()}})
-    shown = [f"{low}-{high}" for low, high in RANGES]
+    for kind in KINDS:
+        for seed in range(1, args.seeds + 1):
+            made = recipe(kind, args.out / "tokenizer.model", words.vocab_size, steps, seed)
+            run = train(made, args.out / f"{kind}-{seed}", resume=True, quiet=True)
+            losses = loss_by_position(run, rows)
+            found[kind].append(losses)
+            # Entry i is the loss of the token at position i + 1.
+            means = {f"{low}-{high}": f"{losses[low - 1 : high - 1].mean():.3f}" for low, high in RANGES}
+            rise = losses[TESTED * 3 // 4 - 1 :].mean() - losses[31 : TRAINED - 1].mean()
+            table.append({"positions": kind, "seed": seed, **means, "rise": f"{rise:+.3f}"})
     print(f"\nNats a token by position, {steps} steps on rows of {TRAINED}, {count} rows of {TESTED}\n")
-    print(measure.table(table, ["positions", *shown]))
-    rise = {k: float(v[TESTED * 3 // 4 - 1 :].mean() - v[31 : TRAINED - 1].mean()) for k, v in found.items()}
-    print(f"\nlast quarter against 32-{TRAINED}: " + ", ".join(f"{kind} {value:+.3f}" for kind, value in rise.items()))
-    print(f"a uniform guess costs {math.log(words.vocab_size):.2f}")
+    print(measure.table(table, list(table[0])))
+    print(f"\nrise: the last quarter against 32-{TRAINED}; a uniform guess costs {math.log(words.vocab_size):.2f}")
     if args.plot:
         plot(found, args.plot, steps)
-    measure.finish("positions", {"steps": steps, "rows": count, "losses": table, "rise": rise})
+    measure.finish("positions", {"steps": steps, "rows": count, "losses": table})
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Generated instructions: (instruction, input, output) over the picture book's words, for instruction tuning.
 
-Ten families, each said in three ways; the third is never said in training. One word in five is kept for the test, and
-the families about words (`repeat` to `count`) ask there for nothing else; `color` sets kept words beside a colour. So a
-test item asks for what training never showed; half of the items also ask in words that training never used.
+Ten families, each said in eight ways; two of them are never said in training. One word in five is kept for the test,
+and the families about words (`repeat` to `count`) ask there for nothing else; `color` sets kept words beside a colour.
+So a test item asks for what training never showed; half of the items also ask in a way that training never used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kosmos.config import CorpusConfig
 from kosmos.data.picturebook.canvas import COLORS
 from kosmos.data.picturebook.concepts import PictureBook
 from kosmos.data.picturebook.reader import NUM_SHARDS, RECORDS_PER_SHARD, shared_book, stream
-from kosmos.data.picturebook.vocabulary import CATEGORIES, MADE_UP_WORDS, NUMBERS, Noun, nouns
+from kosmos.data.picturebook.vocabulary import MADE_UP_WORDS, NUMBERS, Noun, nouns
 from kosmos.data.picturebook.worlds.draw import one, some
 from kosmos.data.readers import BadRecord
 from kosmos.data.readers.records import instruction_record, to_document
@@ -43,10 +43,11 @@ Draw = Callable[[Words, np.random.Generator, str], tuple[str, str]]
 
 @dataclass(frozen=True)
 class Family:
-    """What is asked: ways to say it, the last for the test only, and `draw(words, rng, split) -> (input, output)`."""
+    """What is asked: ways to say it, some for the test only, and `draw(words, rng, split) -> (input, output)`."""
 
-    ways: tuple[str, str, str]
     draw: Draw
+    ways: tuple[str, ...]
+    new_ways: tuple[str, ...]
 
 
 def kept_for_test(word: str) -> bool:
@@ -115,30 +116,155 @@ def _plural(words: Words, rng: np.random.Generator, split: str) -> tuple[str, st
     return noun.word, noun.plural
 
 
-FAMILIES: dict[str, Family] = {
-    "repeat": Family(("say this word:", "repeat the word", "what is this word?"), _repeat),
-    "first": Family(("say the first word of", "what is the first word here?", "which word is first?"), _first),
-    "last": Family(("say the last word of", "what is the last word here?", "which word is last?"), _last),
-    "reverse": Family(
-        ("say the other way round:", "turn these words round:", "say the last word, then the first:"), _reverse
+def _ways(text: str) -> tuple[str, ...]:
+    return tuple(line.strip() for line in text.strip().splitlines())
+
+
+# What is said in the last two ways of each, the test alone hears.
+_SAID: dict[str, tuple[Draw, str]] = {
+    "repeat": (
+        _repeat,
+        """
+        say this word:
+        repeat the word
+        repeat this:
+        say the word
+        please say the word
+        the same word again:
+        say this:
+        please repeat this word:
+        """,
     ),
-    "same": Family(("are these words the same?", "is it the same word?", "say yes if they are the same:"), _same),
-    "count": Family(("how many words are here?", "count the words:", "say the number of words:"), _count),
-    "color": Family(("which of these is a color?", "say the color:", "what color is in this?"), _color),
-    "next": Family(("which number is after", "say the next number:", "what number is next?"), _next),
-    "kind": Family((f"is it one of {', '.join(CATEGORIES)}?", "what kind of thing is this?", "say the kind:"), _kind),
-    "plural": Family(("say it of many:", "what is the word for many?", "write this for more than one:"), _plural),
+    "first": (
+        _first,
+        """
+        say the first word of
+        what is the first word here?
+        the first word of
+        give the first of these:
+        please say the first of
+        find the first word:
+        which word is the first?
+        say what is first here:
+        """,
+    ),
+    "last": (
+        _last,
+        """
+        say the last word of
+        what is the last word here?
+        the last word of
+        give the last of these:
+        please say the last of
+        find the last word:
+        which word is the last?
+        say what is last here:
+        """,
+    ),
+    "reverse": (
+        _reverse,
+        """
+        say the other way round:
+        turn these words round:
+        the other way round, please:
+        give these words turned round:
+        please turn round
+        say both, turned round:
+        both the other way round:
+        say these turned round:
+        """,
+    ),
+    "same": (
+        _same,
+        """
+        are these words the same?
+        is it the same word?
+        the same word or not?
+        say yes if both are the same word:
+        are both the same?
+        is this the same word?
+        are both of these the same word?
+        is the word the same?
+        """,
+    ),
+    "count": (
+        _count,
+        """
+        how many words are here?
+        count the words:
+        how many words?
+        say how many words there are:
+        please count these:
+        count how many:
+        how many are these?
+        please count the words here:
+        """,
+    ),
+    "color": (
+        _color,
+        """
+        which of these is a color?
+        say the color:
+        what is the color here?
+        give the color of these two:
+        please say which is a color:
+        find the color:
+        which word is a color?
+        say the color here:
+        """,
+    ),
+    "next": (
+        _next,
+        """
+        which number is after
+        say the next number:
+        what number is next?
+        the number after
+        give the next number:
+        please say the number after
+        the next number after
+        what is the number after
+        """,
+    ),
+    "kind": (
+        _kind,
+        """
+        what kind of thing is this?
+        say the kind:
+        which kind is
+        the kind of
+        please give the kind of
+        of which kind is
+        what kind is this?
+        say the kind of
+        """,
+    ),
+    "plural": (
+        _plural,
+        """
+        say it of many:
+        what is the word for many?
+        not one but many:
+        give the word for many:
+        please say many of
+        the word for more than one:
+        say the word for many:
+        many, not one:
+        """,
+    ),
+}
+FAMILIES: dict[str, Family] = {
+    name: Family(draw, _ways(text)[:-2], _ways(text)[-2:]) for name, (draw, text) in _SAID.items()
 }
 
 
-def draw(words: Words, rng: np.random.Generator, split: str, family: str = "", way: int = -1) -> Example:
+def draw(words: Words, rng: np.random.Generator, split: str, family: str = "", new_way: bool = False) -> Example:
     """One instruction; `fields` are instruction, input and output, `meta` the family and whether its way is new."""
     family = family or one(rng, tuple(FAMILIES))
-    if way < 0:
-        way = int(rng.integers(2 if split == "train" else 3))
+    way = one(rng, FAMILIES[family].new_ways if new_way else FAMILIES[family].ways)
     given, output = FAMILIES[family].draw(words, rng, split)
-    fields = {"instruction": FAMILIES[family].ways[way], "input": given, "output": output}
-    return Example(f"instructions/{family}", fields, meta={"family": family, "new_way": way == 2})
+    fields = {"instruction": way, "input": given, "output": output}
+    return Example(f"instructions/{family}", fields, meta={"family": family, "new_way": new_way})
 
 
 def instruction_document(example: Example) -> Document:
@@ -161,8 +287,7 @@ def held_out_instructions(book: PictureBook, per_family: int = 40) -> list[Examp
             if number == per_family:
                 break
             rng = stream("instructions", "test", TEST_SEED, zlib.crc32(family.encode()), attempt)
-            way = 2 if number % 2 else int(rng.integers(2))
-            example = draw(words, rng, "test", family, way)
+            example = draw(words, rng, "test", family, new_way=number % 2 == 1)
             key = (example.fields["instruction"], example.fields["input"])
             if key in seen:
                 continue
@@ -199,4 +324,3 @@ def open_instructions(entry: CorpusConfig, seed: int) -> InstructionReader:
     if entry.path:
         raise ConfigError(f"picturebook.instructions: takes no path, not '{entry.path}'")
     return InstructionReader(seed)
-

@@ -67,7 +67,11 @@ def test_the_test_asks_for_what_training_never_showed(book: PictureBook, trainin
     by_family = Counter(example.meta["family"] for example in test)
     assert set(by_family) == set(FAMILIES) and min(by_family.values()) >= 10
     assert 0.4 < sum(example.meta["new_way"] for example in test) / len(test) < 0.6
-    assert not any(example.meta["new_way"] for example in training)
+    for family in FAMILIES.values():
+        assert (len(set(family.ways)), len(set(family.new_ways))) == (6, 2)
+        assert not set(family.ways) & set(family.new_ways)
+    said = {example.fields["instruction"] for example in training}
+    assert said == {way for family in FAMILIES.values() for way in family.ways}
     asked = {(example.meta["family"], example.fields["input"]) for example in training}
     assert not any((example.meta["family"], example.fields["input"]) in asked for example in test)
     for example in training:
