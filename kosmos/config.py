@@ -258,13 +258,15 @@ class VisionPretrainingConfig:
 
 @dataclass(frozen=True)
 class PictureCorpusConfig:
-    """Pictures for vision pretraining: a world, how many pictures of it, and its share of each batch."""
+    """Pictures for vision pretraining, and their share of each batch: a world by its name, or files of one's own."""
 
     __pydantic_config__ = STRICT
 
-    name: str
-    share: float
+    name: str = ""  # drawings, or a world of the picture book
+    share: float = 1.0
     pictures: int = 0  # 0: all there are
+    reader: str = ""  # instead of a name: how pictures with captions are read, as pairs_tar,
+    path: str = ""  # and where they lie
 
 
 @dataclass(frozen=True)

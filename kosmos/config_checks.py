@@ -153,6 +153,8 @@ def _vision_pretraining(config: VisionPretrainingConfig) -> Iterator[Problem]:
         yield from _under(f"corpora.{index}", _positive(corpus, "share"))
         if corpus.pictures < 0:
             yield f"corpora.{index}.pictures", "must be 0 (all there are) or more"
+        if bool(corpus.name) == bool(corpus.reader) or bool(corpus.reader) != bool(corpus.path):
+            yield f"corpora.{index}", "wants a name (drawings, or a world), or a reader and a path"
 
 
 def _demo(config: DemoConfig) -> Iterator[Problem]:

@@ -34,12 +34,11 @@ def run(args: argparse.Namespace) -> int:
     if not args.config.is_file():
         raise UsageError(f"{args.config}: no such file; see `kosmos train-vision --help`")
     config = load_config(args.config, VisionPretrainingConfig, read_overrides(args.overrides))
-    from kosmos.data.picturebook.vision_corpus import open_picture_corpus
+    from kosmos.data.picturebook.vision_corpus import open_picture_corpora
     from kosmos.training.vision_pretraining import check_pretraining, pretrain_vision
 
     check_pretraining(config, args.out)  # before minutes go into making pictures
-    size = config.vision.image_size
-    corpora = [open_picture_corpus(c.name, c.pictures, config.seed, size) for c in config.corpora]
+    corpora = open_picture_corpora(config)
     try:
         pretrain_vision(config, corpora, args.out, quiet=args.quiet)
     except (Interrupted, KeyboardInterrupt) as stop:

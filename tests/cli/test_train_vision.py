@@ -62,6 +62,15 @@ def test_a_model_starts_from_the_tower(folder: Path, tiny_files: Path, tmp_path:
     assert snapshot(tmp_path) == before
 
 
+def test_a_tower_of_ones_own_pictures(folder: Path, tiny_files: Path, tmp_path: Path, kosmos_here: Command) -> None:
+    own = f"[{{reader: pairs_tar, path: {tiny_files / 'pairs.tar'}}}]"
+    finished = kosmos_here("train-vision", "vision.yaml", "--corpora", own, "--out", tmp_path / "tower", cwd=folder)
+    assert finished.returncode == 0, finished.stderr
+    records = [json.loads(line) for line in (tmp_path / "tower" / "metrics.jsonl").read_text().splitlines()]
+    # Four squares of four colours are soon told apart.
+    assert len(records) == 8 and records[-1]["right"] > records[0]["right"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -70,6 +79,8 @@ def test_a_model_starts_from_the_tower(folder: Path, tiny_files: Path, tmp_path:
         (["vision.yaml", "--steps", "1"], 2, "warmup_steps: 2 is more than steps 1"),
         (["vision.yaml", "--tokenizer", "no.model"], 3, "no.model: cannot read the tokenizer"),
         (["vision.yaml", "--tokenizer", "null"], 2, "command line: tokenizer: must be text, not null"),
+        (["vision.yaml", "--corpora.0.reader", "pairs_tar"], 2, "corpora.0: wants a name (drawings, or a world), or a"),
+        (["vision.yaml", "--corpora", "[{reader: pairs_tar, path: none}]"], 3, "none: no such file or folder"),
         (["vision.yaml", "--corpora", "[]"], 2, "corpora: name at least one picture corpus"),
         (["vision.yaml", "--corpora.0.name", "equation"], 2, "(did you mean 'equations'?)"),
         (["vision.yaml", "--corpora.0.pictures", "0"], 2, "say how many pictures to draw (pictures: N)"),

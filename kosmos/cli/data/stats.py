@@ -117,7 +117,7 @@ def _run_recipe(args: argparse.Namespace) -> int:
     config = load_recipe(args.path)
     if not config.tokenizer:
         raise ConfigError(f"{args.path}: tokenizer: name a SentencePiece model file")
-    steps = args.steps or 20
+    steps = min(args.steps or 20, config.steps)
     processor = Processor(Tokenizer.load(within_root(config.tokenizer, config.data.root)), config.model)
     figures = measure_rows(config.data, processor, config.seed, steps)
     if args.json:

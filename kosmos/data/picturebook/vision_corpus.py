@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
+from kosmos.config import VisionPretrainingConfig
+from kosmos.data.own_pictures import open_own_pictures
 from kosmos.data.picture_corpus import PictureCorpus
 from kosmos.data.picturebook.concepts import PictureBook
 from kosmos.data.picturebook.reader import shared_book, training_examples
 from kosmos.data.picturebook.worlds.pictures import may_flip
 from kosmos.errors import ConfigError
 from kosmos.example import Example
+
+
+def open_picture_corpora(config: VisionPretrainingConfig) -> list[PictureCorpus]:
+    """The corpora of a vision pretraining, in its order. Raises ConfigError, and DataError for files."""
+    size = config.vision.image_size
+    return [
+        open_own_pictures(corpus.reader, corpus.path, corpus.pictures, size)
+        if corpus.reader
+        else open_picture_corpus(corpus.name, corpus.pictures, config.seed, size)
+        for corpus in config.corpora
+    ]
 
 
 def open_picture_corpus(name: str, pictures: int, seed: int, size: int) -> PictureCorpus:

@@ -130,6 +130,15 @@ def test_weights_and_what_each_corpus_had(kosmos_here: Command, tiny_files: Path
     assert a["epochs"] == pytest.approx(3 * b["epochs"], rel=0.05)
 
 
+def test_no_more_steps_than_the_recipe_has(kosmos_here: Command, tiny_files: Path, tmp_path: Path) -> None:
+    recipe = (tiny_files / "recipe.yaml").read_text().replace("steps: 100\n", "steps: 10\n")
+    for name in ("corpus.jsonl", "pairs.tar", "tokenizer"):
+        (tmp_path / name).symlink_to(tiny_files / name)
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    finished = kosmos_here("data", "stats", "recipe.yaml", cwd=tmp_path)
+    assert finished.stdout.splitlines()[0] == "recipe.yaml: the first 10 of 10 steps; 288 slots a step"
+
+
 def test_a_recipe_for_people(kosmos_here: Command, tiny_files: Path) -> None:
     finished = kosmos_here("data", "stats", "recipe.yaml", "--steps", "10", cwd=tiny_files)
     assert finished.returncode == 0
@@ -146,7 +155,7 @@ def test_a_recipe_for_people(kosmos_here: Command, tiny_files: Path) -> None:
     [
         (["recipe.yaml", "--sample", "5"], 2, "--tokenizer, --field and --sample are for a corpus; a recipe names"),
         (["corpus.jsonl", "--steps", "5"], 2, "--steps is for a recipe; a corpus takes --sample"),
-        (["missing.yaml"], 3, "missing.yaml: no such file"),
+        (["missing.yaml"], 2, "missing.yaml: no such file"),
         (["corpus.jsonl", "--tokenizer", "nowhere"], 3, "nowhere"),
         (["missing", "--reader", "pairs_tar"], 3, "missing: no such file or folder"),
     ],
