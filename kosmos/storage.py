@@ -37,6 +37,13 @@ def write_atomic(path: str | Path, data: bytes) -> None:
         ) from error
 
 
+def remove_unwritten(path: str | Path) -> None:
+    """Remove what `write_atomic` to this path has left when the process was killed in it."""
+    path = Path(path)
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        leftover.unlink(missing_ok=True)
+
+
 def make_folder(path: str | Path) -> Path:
     """Create a folder and its parents. Raises StorageError when that cannot be done."""
     path = Path(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import resource
 import signal
 import stat
@@ -18,6 +19,7 @@ from kosmos.storage import (
     commit_folder,
     file_sha256,
     make_folder,
+    remove_unwritten,
     write_atomic,
     write_manifest,
 )
@@ -54,6 +56,24 @@ def test_folders_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot write: No such file or directory"):
         write_atomic(tmp_path / "none" / "a", b"")
     assert make_folder(tmp_path / "a" / "b").is_dir() and make_folder(tmp_path / "a" / "b").is_dir()
+
+
+def test_what_a_killed_write_left_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(*args: object) -> None:
+        raise Killed
+
+    write_atomic(tmp_path / "a.log", b"before")
+    write_atomic(tmp_path / ".b.log.x", b"another file's")
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(os, "replace", kill)
+        write_atomic(tmp_path / "a.log", b"after")
+    assert len(list(tmp_path.iterdir())) == 3
+    remove_unwritten(tmp_path / "a.log")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".b.log.x", "a.log"]
+    assert (tmp_path / "a.log").read_bytes() == b"before"
 
 
 @pytest.fixture

@@ -136,7 +136,7 @@ class Checkpoints:
             # On the first rank this returns when all ranks have written.
             try:
                 written.result()
-            except Exception as error:
+            except (Exception, CheckpointException) as error:  # the latter is a BaseException
                 failed = _reason(error)
         if self._world.is_first:
             self._finish(state, model, whole, failed)
@@ -216,7 +216,7 @@ class _Save:
     def _run(self, work: Any) -> None:
         try:
             work()
-        except Exception as error:
+        except BaseException as error:  # whatever it is, the run must be told
             self._message = str(error) or type(error).__name__
 
     def result(self) -> str:

@@ -23,8 +23,8 @@ from kosmos.data.loader import open_stream
 from kosmos.data.stream import Step, merge_states
 from kosmos.errors import ConfigError, Interrupted, KosmosError, UsageError
 from kosmos.processor import Processor
-from kosmos.runs import CONFIG_FILE, WEIGHTS
-from kosmos.storage import make_folder
+from kosmos.runs import CONFIG_FILE, METRICS_FILE, WEIGHTS
+from kosmos.storage import make_folder, remove_unwritten
 from kosmos.tokenizer import Tokenizer
 from kosmos.training.absolute_paths import with_absolute_paths
 from kosmos.training.checkpoint import (
@@ -46,7 +46,7 @@ from kosmos.training.parallel import parallelize
 from kosmos.training.precision import choose_precision
 from kosmos.training.progress import open_progress
 from kosmos.training.run_lock import RunLock
-from kosmos.training.run_logs import RunLogs
+from kosmos.training.run_logs import BAD_RECORDS_FILE, EVENTS_FILE, RunLogs
 from kosmos.training.same_recipe import check_same_recipe
 from kosmos.training.start import start_model, start_tokenizer
 from kosmos.training.step import NonFiniteError, StepPlan, TrainingModule, train_step
@@ -277,6 +277,8 @@ class _Run:
     def _begin(self, new: bool) -> None:
         make_folder(self._out)
         self._lock.take(self._out)
+        for name in (CONFIG_FILE, METRICS_FILE, BAD_RECORDS_FILE, EVENTS_FILE):
+            remove_unwritten(self._out / name)
         if new:
             save_config(self._config, self._out / CONFIG_FILE)
 

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from kosmos.errors import ConfigError, Interrupted, UsageError
+from kosmos.errors import ConfigError, Interrupted, KosmosError, UsageError
 from kosmos.training.precision import choose_device
 
 
@@ -110,9 +110,11 @@ def open_world(device: str = "auto", replicas: int = 1) -> Iterator[World]:
         # All ranks agreed to stop, so they end together too.
         _shutdown(wait=True)
         raise
-    except BaseException:
+    except BaseException as error:
         # Others may wait in a collective that this rank will never join: no barrier here, torchrun ends them.
         _shutdown(wait=False)
+        if isinstance(error, RuntimeError) and "gloo" in str(error):
+            raise KosmosError(f"rank {rank} stops: another rank is gone; what that one says is the reason") from error
         raise
     _shutdown(wait=True)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed.checkpoint.api import CheckpointException
 
 import kosmos.training.checkpoint as checkpoint
 from kosmos.config import OptimizerConfig, TrainConfig
@@ -153,6 +154,13 @@ def test_later_steps_are_removed_by_name_first(run: Run, monkeypatch: pytest.Mon
     assert [number for number, _ in steps(run.folder)] == [1]
     run.save(4, keep=9)
     assert sorted(p.name for p in (run.folder / "checkpoints").iterdir()) == ["step-1", "step-4"]
+
+
+def test_whatever_fails_behind_the_training_is_told() -> None:
+    def work() -> None:  # an error of torch's that is no Exception
+        raise CheckpointException("write", {1: (OSError(28, "No space left on device"), None)})  # type: ignore[dict-item]
+
+    assert "No space left on device" in checkpoint._Save(work).result()
 
 
 def test_a_run_that_breaks_off_lets_its_save_end(

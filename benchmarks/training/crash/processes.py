@@ -33,8 +33,8 @@ def free_port() -> int:
 class Ranks:
     """A run under way on `ranks` ranks. One rank alone is told nothing of ranks.
 
-    Files beside `run`: RUN.trace.RANK, and RUN.log with what the ranks printed. `die_at`: see `trace.Trace`.
-    `hook(rank, trace)` is called in each rank before it trains.
+    Files beside `run`, or in `notes`: RUN.trace.RANK, and RUN.log with what the ranks printed. `die_at`: see
+    `trace.Trace`. `hook(rank, trace)` is called in each rank before it trains.
     """
 
     def __init__(
@@ -44,10 +44,12 @@ class Ranks:
         ranks: int,
         die_at: int = 0,
         hook: Callable[[int, trace.Trace], None] | None = None,
+        notes: Path | None = None,
     ) -> None:
         self.size = ranks
-        self.file = run.with_name(f"{run.name}.trace")
-        self.log = run.with_name(f"{run.name}.log")
+        notes = notes or run.parent
+        self.file = notes / f"{run.name}.trace"
+        self.log = notes / f"{run.name}.log"
         for rank in range(ranks):
             Path(f"{self.file}.{rank}").unlink(missing_ok=True)
         port = free_port()
