@@ -85,6 +85,7 @@ CONTESTANTS: dict[str, Ranks] = {
     "energon, ranks x workers = 6, redist tool": energon_redist,
     "energon, 2 workers a rank, redist tool": energon_fixed,
     "StatefulDataLoader + HF datasets": _by_rank(id_streams.stateful_hf),
+    "the same, no workers, not shuffled": _by_rank(partial(id_streams.stateful_hf, workers=0, shuffle=False)),
     "grain": grain,
     "grain, position converted by hand": grain_by_hand,
 }

@@ -148,29 +148,50 @@ def energon(
 
 
 def energon_redistributed(states: list[Any], world_size: int) -> list[Any]:
-    """What `energon checkpoint redist` makes of the states of all ranks for another number of them."""
+    """What `energon checkpoint redist` makes of the states of all ranks for another number of them.
+
+    The tool takes two files or more; the state of a single rank is dealt out here, as the tool would.
+    """
     import torch
 
+    if len(states) == 1:
+        from megatron.energon.savable_loader import SavableDataLoaderState
+
+        workers = states[0].worker_states
+        if len(workers) % world_size:
+            raise RuntimeError(f"{len(workers)} workers cannot be dealt to {world_size} ranks")
+        each = len(workers) // world_size
+        size = states[0].micro_batch_size
+        return [
+            SavableDataLoaderState(
+                worker_states=workers[n * each : (n + 1) * each], next_worker_id=0, micro_batch_size=size
+            )
+            for n in range(world_size)
+        ]
     with tempfile.TemporaryDirectory() as place:
         old, new = Path(place) / "old", Path(place) / "new"
         old.mkdir()
         new.mkdir()  # the tool does not make it
         for rank, state in enumerate(states):
             torch.save(state, old / f"rank_{rank}.pt")
-        if len(states) == 1:  # the tool asks for a numbered series, so one rank's is a global checkpoint
-            (old / "rank_0.pt").unlink()
-            torch.save(states, old / "global.pt")
         command = [str(Path(sys.executable).parent / "energon"), "checkpoint", "redist"]
         command += ["--new-world-size", str(world_size), *sorted(str(path) for path in old.iterdir()), str(new)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise RuntimeError(f"energon checkpoint redist: {(done.stdout + done.stderr).strip()[-200:]}")
-        made = [torch.load(path, weights_only=False) for path in sorted(new.iterdir())]
-        return made[0] if len(states) == 1 else made
+            raise RuntimeError((done.stdout + done.stderr).strip() or "energon checkpoint redist failed")
+        return [torch.load(path, weights_only=False) for path in sorted(new.iterdir())]
 
 
-def stateful_hf(folder: Path, state: Any, rank: int, world_size: int, batch: int) -> IdStream:
-    """torchdata's StatefulDataLoader over a shuffled streaming data set of HF datasets."""
+def stateful_hf(
+    folder: Path,
+    state: Any,
+    rank: int,
+    world_size: int,
+    batch: int,
+    workers: int = WORKERS,
+    shuffle: bool = True,
+) -> IdStream:
+    """torchdata's StatefulDataLoader over a streaming data set of HF datasets."""
     import datasets
     from datasets.distributed import split_dataset_by_node
     from torchdata.stateful_dataloader import StatefulDataLoader
@@ -178,8 +199,9 @@ def stateful_hf(folder: Path, state: Any, rank: int, world_size: int, batch: int
     datasets.disable_progress_bars()
     files = sorted(str(path) for path in folder.glob("*.jsonl"))
     records = datasets.load_dataset("json", data_files={"train": files}, split="train", streaming=True)
-    records = split_dataset_by_node(records.shuffle(seed=SEED, buffer_size=BUFFER), rank, world_size)
-    loader = StatefulDataLoader(records, batch_size=batch, num_workers=WORKERS)
+    if shuffle:
+        records = records.shuffle(seed=SEED, buffer_size=BUFFER)
+    loader = StatefulDataLoader(split_dataset_by_node(records, rank, world_size), batch_size=batch, num_workers=workers)
     if state is not None:
         loader.load_state_dict(state)
     return _Plain((list(found["text"]) for found in iter(loader)), loader.state_dict)

@@ -26,6 +26,8 @@ CONTESTANTS: dict[str, Opener] = {
     "ours, 2 workers": id_streams.ours_with_workers,
     "energon, 2 workers": id_streams.energon,
     "StatefulDataLoader + HF datasets, 2 workers": id_streams.stateful_hf,
+    "the same, no workers": partial(id_streams.stateful_hf, workers=0),
+    "the same, 2 workers, not shuffled": partial(id_streams.stateful_hf, shuffle=False),
     "grain, 2 workers": id_streams.grain,
     "webdataset": id_streams.webdataset,
 }
@@ -50,7 +52,7 @@ def contest(opener: Opener, folder: Path, kills: list[int], after: int) -> dict[
             found = [name for _ in range(after) for name in next(resumed)]
             resumed.close()
         except Exception as error:  # a loader that cannot go on from its own state is a result
-            failed.append(f"{type(error).__name__}: {str(error).strip().splitlines()[-1][:120]}")
+            failed.append(measure.describe(error))
             continue
         before = {name for batch in whole[:kill] for name in batch}
         due = [name for batch in whole[kill : kill + after] for name in batch]

@@ -68,7 +68,13 @@ def _answer(action: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     except ImportError as error:
         return {"error": f"not installed ({error.name})"}
     except Exception as error:  # it is printed in the contestant's row
-        return {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+        return {"error": describe(error)}
+
+
+def describe(error: BaseException) -> str:
+    """An error in one short line: its kind and the last line of what it says."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[-1].strip()[:160]}"
 
 
 def repeated(action: Callable[[], dict[str, Any]], times: int, here: bool = False) -> dict[str, Any]:

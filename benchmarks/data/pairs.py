@@ -186,6 +186,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     options.add_argument("--tokenizer", default="", help="a SentencePiece model file; default: trained on the spot")
     options.add_argument("--shards", type=int, default=4)
     options.add_argument("--records", type=int, default=1000)
+    options.add_argument("--samples", type=int, default=0, help="timed each time; default: as many as there are")
     options.add_argument("--only", nargs="*", default=list(CONTESTANTS), choices=list(CONTESTANTS))
     args = options.parse_args(argv)
     if args.small:
@@ -194,7 +195,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     if len(tars(folder)) < args.shards:
         synthetic.write_pairs(folder, args.shards, args.records)
     tokenizer = synthetic.tokenizer(args.tokenizer, args.folder)
-    samples = args.shards * args.records
+    samples = args.samples or args.shards * args.records
     expected = pixels_of(folder)
     made_index = index_cost(folder)
     rows = []
