@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,18 @@ def print_report(run: Path, console: Console | None = None) -> None:
     for number, (command, words) in enumerate(report.get("next_steps", ())):
         if not number:
             console.print(Text("\nTry next:", "bold"))
+            if activate := _activation():
+                console.print(Text.assemble(("# have `kosmos` found in this shell\n", "dim"), activate), soft_wrap=True)
         console.print(Text.assemble((f"# {words}\n", "dim"), command.replace("RUN", str(run))), soft_wrap=True)
+
+
+def _activation() -> str:
+    """What puts the command on the PATH, where it is not there but in an environment such as the Makefile's."""
+    script = Path(sys.executable).parent / "activate"
+    if shutil.which("kosmos") or not script.is_file():
+        return ""
+    here = Path.cwd()
+    return f"source {script.relative_to(here) if here in script.parents else script}"
 
 
 def _split_note(row: dict[str, Any]) -> str:

@@ -14,10 +14,13 @@ from safetensors.torch import load_file
 
 from kosmos.cli.generate import keep_order
 from kosmos.cli.main import VERBS, main, verb_parser
+from kosmos.config_files import recipe_names
 from kosmos.data.picturebook.packages import PACKAGES, cache_directory
+from kosmos.data.picturebook.worlds.dialogue import SECOND
+from kosmos.data.picturebook.worlds.webpages import KEYS
 from kosmos.data.readers import reader_names
 from tests.cli.data.corpora import write_lines, write_wet
-from tests.cli.tiny_run import png
+from tests.cli.tiny_run import COLOURS, png
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").glob("*.md")])
@@ -48,8 +51,8 @@ def need_packages() -> None:
 
 
 def test_only_known_programs_are_called() -> None:
-    called = {Path(words[0]).name for document in DOCUMENTS for words in commands(document)}
-    assert called <= {"kosmos", "make"}
+    called = {Path(words[-1 if words[0] == "source" else 0]).name for d in DOCUMENTS for words in commands(d)}
+    assert called <= {"kosmos", "make", "activate"}
     assert {"kosmos", "make"} <= called
 
 
@@ -70,10 +73,10 @@ def test_the_readme(
     monkeypatch.chdir(tmp_path)
     shown = kosmos_commands(REPOSITORY / "README.md")
     assert len(shown) >= 4
-    said = {}
+    said: dict[str, str] = {}
     for arguments in shown:
         assert main(arguments) == 0, arguments
-        said[arguments[0]] = capsys.readouterr().out
+        said.setdefault(arguments[0], capsys.readouterr().out)
     (program,) = blocks(REPOSITORY / "README.md", "python")
     exec(compile(program, "README.md", "exec"), {})
     caption, _, generation = capsys.readouterr().out.splitlines()
@@ -90,17 +93,21 @@ def test_the_steps_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "recipe.yaml").write_text(recipe, encoding="utf-8")
     (tmp_path / "vision.yaml").write_text(vision, encoding="utf-8")
     (tmp_path / "cat.png").write_bytes(png((200, 30, 30)))
+    (tmp_path / "photos").mkdir()
+    for name, colour in COLOURS.items():
+        (tmp_path / "photos" / f"{name}.png").write_bytes(png(colour))
+        (tmp_path / "photos" / f"{name}.txt").write_text(f"a {name} square")
     monkeypatch.chdir(tmp_path)
     shown = kosmos_commands(document)
     assert [words[0] for words in shown] == [
         "data",
         "tokenizer",
         *["train"] * 4,
+        *["presets", "train"],
         *["generate"] * 2,
-        "evaluate",
-        "report",
-        "train-vision",
-        "train",
+        *["evaluate", "report", "evaluate"],
+        *["data", "data", "train"],
+        *["train-vision", "train"],
     ]
     for arguments in shown:
         assert main(arguments) == 0, arguments
@@ -110,6 +117,15 @@ def test_the_steps_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     # Only the last layer has learned on.
     moved = {name for name, t in pretrained.items() if not torch.equal(learned[f"encoders.image.vision.{name}"], t)}
     assert moved and all(name.startswith(("last_layer.", "post_layernorm.")) for name in moved)
+
+
+def test_every_question_of_training_is_in_the_list_of_prompts() -> None:
+    worlds = REPOSITORY / "kosmos" / "data" / "picturebook" / "worlds"
+    asked = re.findall(r'^QUESTION = "(.*)"$', "".join(file.read_text() for file in worlds.glob("*.py")), re.MULTILINE)
+    assert len(asked) == 5
+    listed = (REPOSITORY / "docs" / "training.md").read_text().split("## What the demo's model can be asked")[1]
+    for question in [*asked, *SECOND.values(), "An image of", *KEYS]:
+        assert f"`{question}`" in listed or question == "price", question
 
 
 def test_the_data(
@@ -136,13 +152,28 @@ def test_the_data(
     assert (tmp_path / "bad.jsonl").read_text() == ""
 
 
+def test_the_scale(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its `bash` blocks want GPUs or minutes: test_programmes.py and test_slurm.py run what can be run of them."""
+    document = REPOSITORY / "docs" / "scale.md"
+    shown = kosmos_commands(document)
+    assert [words[0] for words in shown] == ["recipes", "train", "train"]
+    for arguments in shown:
+        assert main(arguments) == 0, arguments
+    said = capsys.readouterr().out
+    assert "1,200,128 tokens" in said and "294,912 tokens" in said
+    text = document.read_text(encoding="utf-8")
+    assert all(f"`{name}`" in text for name in recipe_names())
+
+
 def test_every_reader_is_in_the_table_of_the_data() -> None:
     table = re.findall(r"^\| (`.*?) \|", (REPOSITORY / "docs" / "data.md").read_text(), flags=re.MULTILINE)
     assert set(re.findall(r"`(.*?)`", " ".join(table))) == {*reader_names(), "picturebook.<world>"}
 
 
 @pytest.mark.parametrize(
-    "document", [d for d in DOCUMENTS if d.name not in ("README.md", "training.md", "data.md")], ids=lambda d: d.name
+    "document",
+    [d for d in DOCUMENTS if d.name not in ("README.md", "training.md", "data.md", "scale.md")],
+    ids=lambda d: d.name,
 )
 def test_no_other_document_shows_commands_that_nothing_runs(document: Path) -> None:
     assert kosmos_commands(document) == []
@@ -156,7 +187,7 @@ def test_every_example_of_the_help_parses(verb: str) -> None:
     for example in examples:
         words = shlex.split(example)
         parsed, unknown = parser.parse_known_args(keep_order(parser, words) if verb == "generate" else words)
-        assert verb.startswith("train") or unknown == []
+        assert verb.startswith(("train", "doctor")) or unknown == []
         assert parsed is not None
 
 

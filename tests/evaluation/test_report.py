@@ -125,6 +125,20 @@ def test_the_terminal_shows_the_same_figures(run: Path) -> None:
         assert "2,100,000 parameters, 1,200 steps, bf16, seed 1" in text
 
 
+@pytest.mark.parametrize("found", [None, "/usr/bin/kosmos"])
+def test_how_to_have_the_command_found(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: str | None
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "activate").write_text("")
+    monkeypatch.setattr("shutil.which", lambda name: found)
+    monkeypatch.setattr("sys.executable", str(tmp_path / "bin" / "python"))
+    monkeypatch.chdir(tmp_path)
+    stream = io.StringIO()
+    print_report(run, Console(file=stream, width=100))
+    assert ("source bin/activate\n" in stream.getvalue()) is (found is None)
+
+
 LONG = "binding of made-up words to drawings, 8 shots, labels"
 
 
