@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from kosmos.config import TrainConfig, replace
+from kosmos.config import TrainConfig
 from kosmos.config_checks import check_config
 from kosmos.config_files import config_to_mapping, recipe_names
 from kosmos.data.picturebook.concepts import load_picturebook
@@ -21,8 +24,15 @@ from kosmos.model.counting import count_parameters
 from kosmos.presets import load_recipe, recipe_text
 from kosmos.processor import Processor
 from kosmos.tokenizer import Tokenizer
+from kosmos.training.loop import train
 from kosmos.training.optimizer import learning_rate
 from kosmos.training.same_recipe import flat
+
+
+def few_rows(data: Any) -> Any:
+    """The data of a recipe with two rows of each source."""
+    sources = {name: replace(s, rows_per_step=2, micro_batch_rows=2) for name, s in data.sources.items()}
+    return replace(data, sources=sources)
 
 
 def tokens_a_step(config: TrainConfig) -> dict[str, int]:
@@ -193,3 +203,37 @@ def test_only_outputs_of_instructions_are_supervised(tokenizer: Tokenizer) -> No
                 assert prompt.removeprefix(way).split()[0] == output
                 seen += 1
     assert seen
+
+
+def test_the_twins_train_one_after_the_other(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    tokenizer.save(tmp_path / "tokenizer")
+    small: dict[str, Any] = {
+        "steps": 2,
+        "optimizer.warmup_steps": 1,
+        "threads": 1,
+        "device": "cpu",
+        "validation.every": 2,
+    }
+    small["model.decoder.vocab_size"] = tokenizer.vocab_size
+    runs: dict[str, Path] = {}
+    for name in ("kosmos-1-twin", "llm-baseline-twin", "instruct-twin"):
+        config = load_recipe(name, small)
+        config = replace(config, data=few_rows(config.data), validation=few_rows(config.validation))
+        start = str(runs["kosmos-1-twin"]) if name == "instruct-twin" else ""
+        there = "" if start else str(tmp_path / "tokenizer")
+        runs[name] = train(replace(config, tokenizer=there, start_from=start), tmp_path / name, quiet=True)
+    lines = {
+        name: [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        for name, run in runs.items()
+    }
+    assert all([line["step"] for line in found] == [1, 2] for found in lines.values())
+    sources = {name: list(found[0]["sources"]) for name, found in lines.items()}
+    assert sources["kosmos-1-twin"] == ["text", "pairs", "interleaved"]
+    assert sources["llm-baseline-twin"] == ["text"]
+    assert sources["instruct-twin"] == ["text", "pairs", "interleaved", "instruction"]
+    assert list(lines["kosmos-1-twin"][1]["validation"]) == ["text", "pairs", "interleaved"]
+    # The same text; the losses differ, as the weights were drawn after those of the pictures.
+    texts = [lines[name][0]["sources"]["text"] for name in ("kosmos-1-twin", "llm-baseline-twin")]
+    assert texts[0] | {"loss": 0} == texts[1] | {"loss": 0}
+    # What was learned is there from the first step on.
+    assert lines["instruct-twin"][0]["sources"]["text"]["loss"] < texts[0]["loss"] - 0.1
