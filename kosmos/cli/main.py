@@ -28,6 +28,7 @@ VERBS = {
     "recipes": "list, show and copy the packaged training recipes",
     "tokenizer": "train a SentencePiece tokenizer, or look into one",
     "data": "build training data",
+    "doctor": "say what is wrong with the environment, a recipe, its data or a run",
 }
 
 _EXAMPLES = """\

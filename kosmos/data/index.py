@@ -122,6 +122,12 @@ def prepare_index(path: str, kind: str) -> int:
     return len(TarIndex(sidecar) if kind == "tar" else SpanIndex(sidecar))
 
 
+def is_indexed(path: str, kind: str) -> bool:
+    """Whether opening the file scans nothing, or so little that it does not matter. Raises DataError."""
+    # What lies beside a remote file is fetched at once, or refused in words.
+    return is_url(path) or file_size(path) < SMALLEST_BYTES or _kept(path, kind) is not None
+
+
 def check_index(path: str, kind: str) -> bool:
     """Whether a new scan of the file finds what its kept sidecar says; True where none is kept. Raises DataError."""
     kept = _kept(path, kind)

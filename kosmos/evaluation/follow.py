@@ -92,7 +92,7 @@ def _evaluate_step(
             return f"{folder.name}: removed by the run before it could be read"
         return f"{folder.name}: passed over: {error}"
     results = evaluate(engine, tasks, out, limit=limit, model_key=key, quiet=True)
-    scores = {
+    scores: dict[str, dict[str, Any]] = {
         name: {"score": result.score, "interval": [result.interval.low, result.interval.high], "n": result.n}
         for name, result in results.items()
     }

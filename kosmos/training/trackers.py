@@ -35,7 +35,7 @@ class TensorBoard:
     def __init__(self, run: Path, first: int, config: TrainConfig) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer: Any = SummaryWriter(str(run / TENSORBOARD_FOLDER), purge_step=first + 1)  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(str(run / TENSORBOARD_FOLDER), purge_step=first + 1)
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
         for name, value in figures.items():

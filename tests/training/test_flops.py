@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -97,7 +98,8 @@ def test_as_torch_counts(config: ModelConfig) -> None:
 @pytest.mark.parametrize("vision", [CLIP, CONV, change(CONV, stem_stride=4)])
 def test_positions_of_a_picture(vision: VisionConfig) -> None:
     model = Kosmos(ModelConfig(DECODER, vision, RESAMPLER), random_vision=True)
-    features = model.encoders["image"].vision(torch.zeros(1, 3, vision.image_size, vision.image_size))
+    tower: Any = model.encoders["image"].vision
+    features = tower(torch.zeros(1, 3, vision.image_size, vision.image_size))
     assert features.shape[1] == num_positions(vision)
 
 

@@ -1,0 +1,78 @@
+"""Look at the environment, a recipe, its data and a run, and say what is wrong and what to do.
+
+examples:
+  kosmos doctor
+  kosmos doctor recipe.yaml
+  kosmos doctor runs/mine
+  kosmos doctor runs/mine --json
+  kosmos doctor kosmos-1 --data.root /data
+
+Without a name it looks at the environment alone; with a recipe (a file, or a packaged one's name) at that and its data
+too; with a run directory also at its checkpoints. Any key of the recipe is an option, as for `kosmos train`. Nothing is
+changed, fetched or trained; only indices of small files may be made. Exit code 0, or the class of the worst problem: 2
+configuration, 3 data, 5 storage. Warnings are no problems.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from kosmos.cli.tables import counted
+
+if TYPE_CHECKING:
+    from kosmos.doctor.registry import Result
+
+# Options that the parser does not know are keys of the configuration.
+TAKES_OVERRIDES = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("subject", nargs="?", metavar="RUN|RECIPE", help="default: the environment alone")
+    parser.add_argument("--problems", action="store_true", help="print warnings and problems only")
+    parser.add_argument("--json", action="store_true", help="everything as one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    from kosmos.cli.overrides import read_overrides
+    from kosmos.doctor.registry import examine, worst_exit_code
+    from kosmos.doctor.subject import open_subject
+
+    results: list[Result] = []
+    part = ""
+    for result in examine(open_subject(args.subject, read_overrides(args.overrides))):
+        results.append(result)
+        if not args.json:
+            part = _print(result, part, args.problems)
+    code = worst_exit_code(results)
+    if args.json:
+        findings = [finding for result in results for finding in result.to_json()]
+        print(json.dumps({"subject": args.subject, "exit_code": code, "findings": findings}, indent=2))
+    else:
+        print(_summary(results))
+    return code
+
+
+def _print(result: Result, part: str, problems_only: bool) -> str:
+    """Print what a check found, under the heading of its part; returns the part whose heading is printed."""
+    for finding in result.findings:
+        if problems_only and finding.level == "ok":
+            continue
+        if part != result.check.part:
+            part = result.check.part
+            print(part)
+        print(f"  {finding.level:<8} {finding.what}", flush=True)
+        if finding.do:
+            print(f"           {finding.do}")
+    return part
+
+
+def _summary(results: Sequence[Result]) -> str:
+    levels = [finding.level for result in results for finding in result.findings]
+    if set(levels) <= {"ok"}:
+        return "all is well"
+    problems, warnings = levels.count("problem"), levels.count("warning")
+    counts = [(problems, "problem"), (warnings, "warning")]
+    return ", ".join(counted(number, thing) for number, thing in counts if number)
