@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +35,7 @@ from kosmos.processor import Processor
 from kosmos.runs import resolve
 from kosmos.tokenizer import Tokenizer
 from kosmos.training.loop import train
+from tests.cli.process import environment
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "modalities.md"
 NAMES = ["deep", "low", "high", "shrill"]
@@ -46,7 +49,7 @@ def _blocks() -> list[str]:
 def speech(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     """The document's code as a module; what it registered is taken back afterwards."""
     file = tmp_path_factory.mktemp("module") / "speech_of_the_docs.py"
-    file.write_text("\n\n".join(_blocks()))
+    file.write_text("\n\n".join(_blocks()[:3]))
     spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -54,6 +57,7 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
         patch.setitem(sys.modules, file.stem, module)
         patch.setattr(modality, "_MODALITIES", dict(modality._MODALITIES))
         patch.setattr(encoders, "_ENCODERS", dict(encoders._ENCODERS))
+        patch.setattr(readers, "_READERS", dict(readers._READERS))
         spec.loader.exec_module(module)
         yield module
 
@@ -85,7 +89,7 @@ def config(tokenizer: Tokenizer) -> ModelConfig:
 
 
 def test_it_takes_less_than_60_lines() -> None:
-    registration, use = _blocks()
+    registration, use, _, _ = _blocks()
     assert "register_encoder(" in registration and "register_encoder(" not in use
     assert len(registration.splitlines()) < 60
 
@@ -124,27 +128,7 @@ def test_it_is_saved_and_read_again(speech: Any, tokenizer: Tokenizer, config: M
     assert processor.config == config
 
 
-class Tones:
-    """A reader of the four tones with their names."""
-
-    def __init__(self, module: Any) -> None:
-        self._documents = [Document(module.tone(150 * 3**number), name) for number, name in enumerate(NAMES)]
-
-    def shards(self) -> list[str]:
-        return ["tones"]
-
-    def num_records(self, shard: str) -> int:
-        return len(self._documents)
-
-    def read(self, shard: str, record: int, epoch: int) -> Document:
-        return self._documents[record]
-
-
-def test_it_trains_in_the_training_loop(
-    speech: Any, tokenizer: Tokenizer, config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(readers, "_READERS", dict(readers._READERS))
-    readers.register_reader("tones", lambda entry, seed: Tones(speech))
+def test_it_trains_in_the_training_loop(speech: Any, tokenizer: Tokenizer, config: ModelConfig, tmp_path: Path) -> None:
     tokenizer.save(tmp_path)
     recipe = TrainConfig(
         model=config,
@@ -164,3 +148,23 @@ def test_it_trains_in_the_training_loop(
     model = Kosmos.from_pretrained(resolve(run))
     moved = Kosmos(config).encoders["speech"].state_dict().keys()
     assert moved and moved == model.encoders["speech"].state_dict().keys()
+
+
+def test_the_commands_of_the_document(tmp_path: Path) -> None:
+    """As a user types them: speech.py and speech.yaml in a folder, and what the document says after that."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    *module, ask = _blocks()
+    (tmp_path / "speech.py").write_text("\n\n".join(module))
+    (tmp_path / "ask.py").write_text(ask)
+    (recipe,) = re.findall(r"^```yaml\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    (tmp_path / "speech.yaml").write_text(recipe)
+    (tmp_path / "names.txt").write_text("".join(f"{name}\n" for name in NAMES))
+    (commands,) = re.findall(r"^```sh\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    lines = [["-m", *shlex.split(line)] for line in commands.splitlines()]
+    assert [words[1] for words in lines] == ["kosmos", "kosmos"]
+    for words in [*lines, ["ask.py"]]:
+        finished = subprocess.run(
+            [sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, timeout=120, env=environment()
+        )
+        assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.splitlines() == [f"{name} {name}" for name in NAMES]
