@@ -12,7 +12,7 @@ import pytest
 
 from kosmos.config import CorpusConfig, DataConfig, SourceConfig
 from kosmos.data.health import TooManyBadRecords
-from kosmos.data.loader import Workers, open_stream
+from kosmos.data.loader import MakesRows, Workers, open_stream
 from kosmos.data.rows import SourceRows
 from kosmos.data.stream import Stream
 from kosmos.errors import DataError
@@ -103,7 +103,8 @@ class Failing:
 
 
 def test_errors_of_the_workers_arrive(layout: dict[str, SourceConfig], tmp_path: Path) -> None:
-    failing = Workers([Failing()])
+    parts: list[MakesRows] = [Failing()]
+    failing = Workers(parts)
     with pytest.raises(RuntimeError, match="the data process failed: ZeroDivisionError: division by zero"):
         next(failing)
     (tmp_path / "asked.jsonl").write_text("{}\n" * 30)

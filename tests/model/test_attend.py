@@ -10,10 +10,10 @@ import kosmos.model.attention as attention
 from kosmos.model.attention import attend
 
 
-def tensors(tokens: int, keys: int) -> list[torch.Tensor]:
+def tensors(tokens: int, keys: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     torch.manual_seed(tokens + keys)
-    shapes = [(2, 3, tokens, 8), (2, 3, keys, 8), (2, 3, keys, 8)]
-    return [torch.randn(shape, requires_grad=True) for shape in shapes]
+    queries, first, second = (torch.randn(2, 3, count, 8, requires_grad=True) for count in (tokens, keys, keys))
+    return queries, first, second
 
 
 @pytest.mark.parametrize(("tokens", "keys", "kind"), [
@@ -26,12 +26,13 @@ def test_by_blocks_equals_the_fused_kernel(monkeypatch: pytest.MonkeyPatch, toke
         documents = torch.arange(keys) // 40
         mask = ((documents[:, None] == documents[None]).tril())[None, None]
     causal = kind == "causal"
-    found, expected = [], []
+    found: list[torch.Tensor | None] = []
+    expected: list[torch.Tensor | None] = []
     for results, dropout in ((found, 0.1), (expected, 0.0)):
-        made = tensors(tokens, keys)
-        out = attend(*made, mask, causal, dropout)
+        q, k, v = tensors(tokens, keys)
+        out = attend(q, k, v, mask, causal, dropout)
         out.square().sum().backward()
-        results += [out, *(tensor.grad for tensor in made)]
+        results += [out, q.grad, k.grad, v.grad]
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-5)
 
@@ -50,5 +51,6 @@ def test_dropout_acts_on_the_weights_and_keeps_their_mean() -> None:
 
 def test_without_dropout_it_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention, "_attend_by_blocks", None)
-    out = attend(*tensors(5, 5), None, True, 0.0)
-    torch.testing.assert_close(out, F.scaled_dot_product_attention(*tensors(5, 5), is_causal=True))
+    q, k, v = tensors(5, 5)
+    out = attend(q, k, v, None, True, 0.0)
+    torch.testing.assert_close(out, F.scaled_dot_product_attention(q, k, v, is_causal=True))
