@@ -22,7 +22,7 @@ import torch
 
 from kosmos.config import DataConfig
 from kosmos.data.rows import ProcessorLike, RowMaker, Share, SourceRows
-from kosmos.data.stream import Stream, build_stream
+from kosmos.data.stream import Stream, build_stream, lanes_of_rank
 from kosmos.errors import DataError, KosmosError
 
 # Steps made ahead: one is being used, one waits; more only costs memory when both sides are steady.
@@ -43,7 +43,8 @@ def open_stream(
 
     Raises what `build_stream` raises; with workers, what concerns the files at the first step.
     """
-    if config.workers == 0:
+    # A rank beyond the last micro-batch has no rows, and its stream nothing to wait for.
+    if config.workers == 0 or not any(lanes_of_rank(config, rank, world_size).values()):
         return build_stream(config, processor, seed, state, rank, world_size)
 
     def open_rows(share: Share, sources: dict[str, Any] | None) -> Workers:
@@ -97,7 +98,16 @@ class Workers:
     """The rows of several parts, each made by a process of its own."""
 
     def __init__(self, parts: list[Part] | list[MakesRows], steps_ahead: int = STEPS_AHEAD) -> None:
-        self._workers = [_Worker(part, steps_ahead) for part in parts]
+        self._workers: list[_Worker] = []
+        try:
+            # All begin to import before the first is waited for.
+            for _ in parts:
+                self._workers.append(_Worker(steps_ahead))
+            for worker, part in zip(self._workers, parts, strict=True):
+                worker.give(part)
+        except BaseException:
+            self.close()
+            raise
 
     def __iter__(self) -> Workers:
         return self
@@ -132,14 +142,25 @@ class Workers:
 
 
 class _Worker:
-    def __init__(self, part: Part | MakesRows, steps_ahead: int) -> None:
+    def __init__(self, steps_ahead: int) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, sender = context.Pipe(duplex=False)
-        self.process = context.Process(target=_work, args=(part, sender, steps_ahead), daemon=True)
+        order, self._order = context.Pipe(duplex=False)
+        self.process = context.Process(target=_work, args=(order, sender, steps_ahead), daemon=True)
         # Signals are for the trainer alone, from the first moment of the process on.
         with _signals_blocked():
             self.process.start()
         sender.close()
+        order.close()
+
+    def give(self, part: Part | MakesRows) -> None:
+        """Say what to make. Not with the start: that would wait for ever for a process that dies before it reads."""
+        try:
+            self._order.send(part)
+        except OSError:
+            self.died()
+        finally:
+            self._order.close()
 
     def receive(self) -> dict[str, SourceRows]:
         try:
@@ -159,6 +180,7 @@ class _Worker:
 
     def close(self) -> None:
         self.pipe.close()
+        self._order.close()
         if self.process.is_alive():
             self.process.kill()  # it only reads, and ignores the gentler signals
         self.process.join(timeout=5)
@@ -177,7 +199,7 @@ def _signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(part: Part | MakesRows, sender: Connection, steps_ahead: int) -> None:
+def _work(order: Connection, sender: Connection, steps_ahead: int) -> None:
     """The process: makes steps while a thread sends them, at most `steps_ahead` of them waiting."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
@@ -195,7 +217,7 @@ def _work(part: Part | MakesRows, sender: Connection, steps_ahead: int) -> None:
     thread = threading.Thread(target=send, daemon=True)
     thread.start()
     try:
-        rows = part()
+        rows = order.recv()()
         while not gone.is_set():
             _put(ready, pickle.dumps(next(rows), protocol=5), gone)
     except BaseException as error:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from itertools import islice
 from pathlib import Path
@@ -14,7 +16,7 @@ from kosmos.config import CorpusConfig, DataConfig, SourceConfig
 from kosmos.data.health import TooManyBadRecords
 from kosmos.data.loader import MakesRows, Workers, open_stream
 from kosmos.data.rows import SourceRows
-from kosmos.data.stream import Stream
+from kosmos.data.stream import Stream, merge_states
 from kosmos.errors import DataError
 from tests.data.memory import contents
 from tests.data.words import WordProcessor
@@ -87,6 +89,44 @@ def test_a_workers_death_is_an_error_at_once_and_ctrl_c_is_not(layout: dict[str,
         assert time.monotonic() - begin < 5
     finally:
         stream.close()
+
+
+_WITHOUT_GUARD = """
+from kosmos.data.loader import Workers
+
+class Rows:
+    data = None
+
+    def __init__(self):
+        self.data = bytes(1 << 20)  # more than a pipe holds
+
+Workers([Rows(), Rows()])  # started anew in each process, where that is an error
+"""
+
+
+def test_a_worker_that_dies_in_its_start_is_not_waited_for(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(_WITHOUT_GUARD)
+    root = str(Path(__file__).parents[2])
+    ended = subprocess.run(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert "DataError: a data process died (exit code 1)" in ended.stderr
+
+
+def test_a_rank_beyond_the_last_micro_batch_has_a_state_like_the_others(layout: dict[str, SourceConfig]) -> None:
+    steps = []
+    for rank in range(5):  # four micro-batches
+        stream = opened(layout, 0 if rank < 4 else 2, rank=rank, world_size=5)
+        steps.append(next(stream))
+        stream.close()
+    assert [len(step.batches) for step in steps] == [1, 1, 1, 1, 0]
+    assert merge_states([step.state for step in steps]) == next(opened(layout, 0)).state
 
 
 class Failing:

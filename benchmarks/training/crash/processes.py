@@ -6,6 +6,7 @@ processes belong to the same group: SIGKILL to the group leaves nothing.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import socket
@@ -83,6 +84,7 @@ class Ranks:
                 told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": self.size, "MASTER_PORT": port}
                 os.environ |= {name: str(value) for name, value in told.items()} | {"MASTER_ADDR": "127.0.0.1"}
             torch.set_num_threads(1)
+            faulthandler.register(signal.SIGUSR1)  # where it hangs, if it does
             tracer = trace.Trace(self.file, rank, die_at)
             tracer.install()
             if hook is not None:
@@ -111,15 +113,19 @@ class Ranks:
                     self._codes[pid] = os.waitstatus_to_exitcode(status)
         return len(self._codes) < len(self.pids)
 
-    def until(self, reached: Callable[[], bool], seconds: float = 300.0) -> bool:
+    def until(self, reached: Callable[[], bool], seconds: float = 600.0) -> bool:
         """Wait until `reached()`; False when the run ended first. Raises TimeoutError."""
         end = time.monotonic() + seconds
         while not reached():
             if not self.alive():
                 return False
             if time.monotonic() > end:
+                for pid in self.pids:
+                    os.kill(pid, signal.SIGUSR1)
+                time.sleep(1)
                 self.kill()
-                raise TimeoutError(f"nothing came for {seconds:g} s; {trace.told(self.doing())}; see {self.log}")
+                said = self.output()[-5000:]
+                raise TimeoutError(f"nothing came for {seconds:g} s; {trace.told(self.doing())}; {said}")
             time.sleep(0.001)
         return True
 
@@ -127,7 +133,7 @@ class Ranks:
         """Whether the first rank has begun its first step."""
         return self.doing()[0][0].startswith("step")
 
-    def wait(self, seconds: float = 300.0) -> list[int]:
+    def wait(self, seconds: float = 600.0) -> list[int]:
         """Exit codes of all ranks; those killed by a signal have its number, negative. Raises TimeoutError."""
         self.until(lambda: False, seconds)
         return [self._codes[pid] for pid in self.pids]

@@ -33,7 +33,7 @@ from kosmos.storage import MANIFEST
 from kosmos.tokenizer import Tokenizer
 
 _WORDS = ("a", "the", "red", "green", "cat", "dog", "bird", "sits", "runs", "on", "under", "house", "tree", "river")
-_TEXTS, _PAIRS = 30, 10
+_TEXTS, _PAIRS = 18, 10
 
 
 def make_corpora(folder: Path) -> None:
