@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kosmos.cli.tables import counted
+from kosmos.cli.user_modules import add_import_option, import_modules
 
 if TYPE_CHECKING:
     from kosmos.doctor.registry import Result
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("subject", nargs="?", metavar="RUN|RECIPE", help="default: the environment alone")
     parser.add_argument("--problems", action="store_true", help="print warnings and problems only")
     parser.add_argument("--json", action="store_true", help="everything as one JSON object")
+    add_import_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from kosmos.doctor.registry import examine, worst_exit_code
     from kosmos.doctor.subject import open_subject
 
+    import_modules(args.modules)
     results: list[Result] = []
     part = ""
     for result in examine(open_subject(args.subject, read_overrides(args.overrides))):

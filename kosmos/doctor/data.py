@@ -23,7 +23,8 @@ _INDEX_HERE = 1e9
 def corpora(subject: Subject) -> Iterator[Finding]:
     assert subject.config is not None
     sources = {**subject.config.data.sources}
-    sources |= {f"validation {name}": source for name, source in subject.config.validation.sources.items()}
+    if subject.config.validation.every:
+        sources |= {f"validation {name}": source for name, source in subject.config.validation.sources.items()}
     within_root("corpus", subject.config.data.root)  # raises when it cannot be
     seen = set()
     for name, source in sources.items():

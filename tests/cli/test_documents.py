@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -100,18 +101,22 @@ def test_the_steps_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(tmp_path)
     shown = kosmos_commands(document)
     assert [words[0] for words in shown] == [
-        "data",
-        "tokenizer",
+        *["data", "data", "tokenizer"],
         *["train"] * 4,
         *["presets", "train"],
         *["generate"] * 2,
         *["evaluate", "report", "evaluate"],
+        *["train", "doctor", "doctor", "evaluate"],
         *["data", "data", "train"],
         *["train-vision", "train"],
     ]
     for arguments in shown:
         assert main(arguments) == 0, arguments
     assert (tmp_path / "runs" / "first" / "evaluation-partial" / "report.md").is_file()
+    scores = (tmp_path / "runs" / "first" / "evaluations" / "scores.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in scores] == [10, 20]
+    metrics = [json.loads(line) for line in (tmp_path / "runs" / "first" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in metrics if "validation" in line] == [10, 20]
     tower, step = tmp_path / "tower", tmp_path / "runs" / "third" / "checkpoints" / "step-10"
     pretrained, learned = (load_file(folder / "model.safetensors") for folder in (tower, step / "weights"))
     # Only the last layer has learned on.
