@@ -35,6 +35,9 @@ def test_a_run_learns_and_leaves_its_directory(tiny_run: Path) -> None:
     assert records[-1]["loss"] < 0.5 * records[0]["loss"]
     assert records[-1]["lr"] == 0
     assert sorted(folder.name for folder in (tiny_run / "checkpoints").iterdir()) == ["step-100", "step-75"]
+    # Whoever may read one file of a checkpoint may read them all.
+    modes = {file.stat().st_mode & 0o777 for file in (tiny_run / "checkpoints").rglob("*") if file.is_file()}
+    assert modes == {(tiny_run / "config.yaml").stat().st_mode & 0o777}
 
 
 @pytest.mark.parametrize(
