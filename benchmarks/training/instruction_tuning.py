@@ -10,6 +10,7 @@ difference. Called again, it goes on where it stopped.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -97,12 +98,13 @@ def pictures(results: dict[str, dict[str, TaskResult]]) -> list[dict[str, Any]]:
     ]
 
 
-def main() -> None:
-    parser = measure.parser(__doc__ or "")
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="seconds instead of minutes; the figures mean little")
     parser.add_argument("--base", type=Path, required=True, metavar="RUN", help="a trained picture-book model")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the two runs and the answers")
     parser.add_argument("--steps", type=int, default=300)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     steps, limit = (24, 24) if args.small else (args.steps, None)
     runs = {"base": args.base}
     for name, recipe in recipes(args.base, steps).items():
@@ -121,18 +123,17 @@ def main() -> None:
     shown = pictures(results)
     print("\nScores on pictures, per cent; differences item by item with 95 % intervals\n")
     print(measure.table(shown, list(shown[0])))
-    measure.finish(
-        "instruction tuning",
-        {
-            "steps": steps,
-            "instructions": {
-                "n": results["base"][INSTRUCTIONS].n,
-                **{name: found[INSTRUCTIONS].score for name, found in results.items()},
-                "disjoint": disjoint,
-            },
-            "pictures": shown,
+    result = {
+        "steps": steps,
+        "instructions": {
+            "n": results["base"][INSTRUCTIONS].n,
+            **{name: found[INSTRUCTIONS].score for name, found in results.items()},
+            "disjoint": disjoint,
         },
-    )
+        "pictures": shown,
+    }
+    measure.finish("instruction tuning", result)
+    return result
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ never showed, and the loss is told by the position of the token. Called again, i
 
 from __future__ import annotations
 
+import argparse
 import io
 import math
 from pathlib import Path
@@ -139,13 +140,14 @@ def plot(found: dict[str, list[np.ndarray]], path: Path, steps: int) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def main() -> None:
-    parser = measure.parser(__doc__ or "")
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="seconds instead of minutes; the figures mean little")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the tokenizer and the two runs")
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the losses")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     steps, count = (20, 8) if args.small else (args.steps, 128)
     words = tokenizer(make_folder(args.out))
     rows = test_rows(words, count)
@@ -166,7 +168,9 @@ def main() -> None:
     print(f"\nrise: the last quarter against 32-{TRAINED}; a uniform guess costs {math.log(words.vocab_size):.2f}")
     if args.plot:
         plot(found, args.plot, steps)
-    measure.finish("positions", {"steps": steps, "rows": count, "losses": table})
+    result = {"steps": steps, "rows": count, "losses": table}
+    measure.finish("positions", result)
+    return result
 
 
 if __name__ == "__main__":

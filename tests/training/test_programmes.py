@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.training.same_text import text_hash
 from kosmos.config import TrainConfig
 from kosmos.config_checks import check_config
 from kosmos.config_files import config_to_mapping, recipe_names
@@ -154,25 +154,15 @@ def steps_of(config: TrainConfig, tokenizer: Tokenizer, count: int) -> list[Step
     return [next(stream) for _ in range(count)]
 
 
-def text_hash(config: TrainConfig, tokenizer: Tokenizer) -> str:
-    """sha256 of three steps' text: ids, what is supervised, and the micro-batch, from which dropout is seeded."""
-    digest = hashlib.sha256()
-    for step in steps_of(config, tokenizer, 3):
-        for batch in step.batches:
-            if batch.source == "text":
-                digest.update(f"{step.number} {batch.number} {list(batch.token_ids.shape)}".encode())
-                digest.update(batch.token_ids.numpy().tobytes() + batch.supervised.numpy().tobytes())
-    return digest.hexdigest()
-
-
 def test_the_language_only_twin_reads_the_same_text(tokenizer: Tokenizer) -> None:
     multimodal, without = (
         load_recipe(name, {"data.sources.text.rows_per_step": 6, "data.sources.text.micro_batch_rows": 2})
         for name in ("kosmos-1-twin", "llm-baseline-twin")
     )
-    found = text_hash(multimodal, tokenizer)
-    assert text_hash(without, tokenizer) == found
-    assert text_hash(replace(without, seed=2), tokenizer) != found
+    found, tokens, pictures = text_hash(multimodal, tokenizer, 3)
+    assert tokens > 6 * 3 * 100 and pictures > 0
+    assert text_hash(without, tokenizer, 3) == (found, tokens, 0)
+    assert text_hash(replace(without, seed=2), tokenizer, 3)[0] != found
 
 
 def documents_of(step: Step, source: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
