@@ -1,4 +1,4 @@
-"""What the tests of several ranks run under torchrun: `ranks.py train|gradients|poisoned ...`."""
+"""What the tests of several ranks run under torchrun: `ranks.py train|gradients|poisoned|failing ...`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.distributed.tensor import DTensor
 from kosmos.batch import Batch
 from kosmos.config import OptimizerConfig, TrainConfig
 from kosmos.config_files import load_config
-from kosmos.errors import Interrupted
+from kosmos.errors import Interrupted, KosmosError
 from kosmos.model.kosmos import Kosmos
 from kosmos.training.checkpoint import whole_tensors
 from kosmos.training.loop import train
@@ -36,6 +36,19 @@ def run_training(config: TrainConfig, out: Path, stop_at: int) -> None:
         train(config, out, resume=out.exists(), quiet=True, on_step=on_step)
     except Interrupted:
         print("interrupted", flush=True)
+
+
+def run_failing(config: TrainConfig, out: Path) -> None:
+    """Train; the last rank fails, alone, after its fourth step."""
+
+    def on_step(record: dict[str, Any]) -> None:
+        if record["step"] == 4 and os.environ["RANK"] == str(int(os.environ["WORLD_SIZE"]) - 1):
+            raise ValueError("out of luck")
+
+    try:
+        train(config, out, quiet=True, on_step=on_step)
+    except (KosmosError, ValueError) as error:
+        print(f"{type(error).__name__}: {error}", flush=True)
 
 
 class Gradients(Optimizer):
@@ -72,6 +85,9 @@ def main() -> None:
     config = load_config(Path(config_file), TrainConfig)
     if action == "train":
         run_training(config, Path(rest[0]), int(rest[1]))
+        return
+    if action == "failing":
+        run_failing(config, Path(rest[0]))
         return
     if action == "poisoned":
         poison({int(step) for step in rest[1:]})

@@ -153,6 +153,40 @@ def test_a_run_that_exists_is_not_touched(finished: Path, recipe: TrainConfig) -
         train(change(recipe, **{"optimizer.lr": 1.0, "seed": 2}), finished, resume=True, quiet=True)
 
 
+def test_torchrun_starts_again_what_began_and_nothing_else(
+    finished: Path, recipe: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill() -> None:
+        raise Killed
+
+    run = tmp_path / "run"
+    with pytest.raises(Killed):
+        train(recipe, run, quiet=True, on_step=at(6, kill))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("mine")
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    # Refused at the first start, and at the next as well.
+    with pytest.raises(UsageError, match="exists already and is not empty"):
+        train(recipe, tmp_path / "other", quiet=True)
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["thesis.txt"]
+    train(recipe, run, quiet=True)
+    assert lines(run) == lines(finished)
+
+
+def test_a_run_under_way_is_not_trained_by_another(recipe: TrainConfig, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+
+    def again() -> None:
+        with pytest.raises(UsageError, match="another process trains here"):
+            train(recipe, run, resume=True, quiet=True)
+
+    train(replace(recipe, steps=4), run, quiet=True, on_step=at(3, again))
+    assert [record["step"] for record in lines(run)] == [1, 2, 3, 4]
+
+
 def test_logging_and_saving_may_change_when_resuming(finished: Path, recipe: TrainConfig) -> None:
     other = replace(recipe, log_every=3, checkpoint_every=5, keep_checkpoints=7)
     assert train(other, finished, resume=True, quiet=True) == finished

@@ -72,6 +72,14 @@ def test_a_line_without_its_end_is_dropped_even_at_an_old_step(tmp_path: Path) -
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_log_that_is_never_cut_back_loses_only_what_has_no_end(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text('{"step": 9}\n{"step": 4}\n{"step": 5, "ev')
+    with LineLog(path, last_step=None) as log:
+        log.write({"step": 6})
+    assert path.read_text() == '{"step": 9}\n{"step": 4}\n{"step": 6}\n'
+
+
 def test_a_full_disk(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"metrics\.jsonl: cannot write: No space left on device"):
         with LineLog(tmp_path / "metrics.jsonl", last_step=0) as log:

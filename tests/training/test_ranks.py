@@ -19,6 +19,7 @@ from kosmos.config_files import save_config
 from kosmos.data.stream import build_stream
 from kosmos.processor import Processor
 from kosmos.runs import steps
+from kosmos.storage import check_manifest
 from kosmos.tokenizer import Tokenizer
 from kosmos.training.loop import train
 from kosmos.training.world import World
@@ -82,6 +83,17 @@ def test_gradients_of_two_ranks_are_those_of_one(recipe: TrainConfig, tmp_path: 
 @pytest.fixture(scope="module")
 def alone(recipe: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(recipe, tmp_path_factory.mktemp("alone") / "run", quiet=True)
+
+
+def test_when_one_rank_fails_the_others_end_and_say_so(recipe: TrainConfig, tmp_path: Path) -> None:
+    # A save is under way behind the training when it happens: it ends, whole.
+    save_config(change(recipe, checkpoint_every=3, asynchronous_checkpoints=True), tmp_path / "recipe.yaml")
+    said = torchrun(3, "failing", tmp_path / "recipe.yaml", tmp_path / "run").splitlines()
+    assert said.count("ValueError: out of luck") == 1
+    assert sum("another rank is gone" in line for line in said) == 2
+    assert all(line.startswith("KosmosError: rank ") for line in said if "another rank" in line)
+    assert [number for number, _ in steps(tmp_path / "run")] == [3]
+    check_manifest(tmp_path / "run" / "checkpoints" / "step-3")
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["synchronous", "asynchronous"])
