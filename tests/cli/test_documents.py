@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,6 @@ from kosmos.config_files import recipe_names
 from kosmos.data.picturebook.packages import PACKAGES, cache_directory
 from kosmos.data.picturebook.worlds.dialogue import SECOND
 from kosmos.data.picturebook.worlds.webpages import KEYS
-from kosmos.data.readers import reader_names
 from tests.cli.data.corpora import write_lines, write_wet
 from tests.cli.tiny_run import COLOURS, png
 
@@ -172,7 +172,15 @@ def test_the_scale(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_every_reader_is_in_the_table_of_the_data() -> None:
     table = re.findall(r"^\| (`.*?) \|", (REPOSITORY / "docs" / "data.md").read_text(), flags=re.MULTILINE)
-    assert set(re.findall(r"`(.*?)`", " ".join(table))) == {*reader_names(), "picturebook.<world>"}
+    told = set(re.findall(r"`(.*?)`", " ".join(table)))
+    # Other tests of this process may have registered readers of their own.
+    own = subprocess.run(
+        [sys.executable, "-c", "from kosmos.data.readers import reader_names; print(*reader_names())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told == {*own.stdout.split(), "picturebook.<world>"}
 
 
 @pytest.mark.parametrize(
