@@ -33,7 +33,8 @@ def begin(out: Path, settings: Mapping[str, Any], inputs: Any) -> Any:
         return listed
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} holds other files: choose an empty or a new folder")
-    make_folder(path.parent)
+    # Listed first: inputs that are not there leave no folder that a second try would stumble over.
     listed = inputs()
+    make_folder(path.parent)
     write_atomic(path, json.dumps({"settings": wanted, "inputs": listed}, ensure_ascii=False).encode())
     return listed

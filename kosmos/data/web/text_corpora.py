@@ -18,6 +18,7 @@ from kosmos.data.web.pipeline import EVALUATION_INDEX, Progress, duplicate_stage
 from kosmos.data.web.report import PipelineReport, load_report
 from kosmos.data.web.report_step import report_stage
 from kosmos.data.web.settings import DuplicateRules, OverlapRules
+from kosmos.errors import DataError
 
 SUFFIXES = tuple(".jsonl" + ending for ending in ("", ".gz", ".zst", ".bz2", ".xz", ".zip"))
 
@@ -94,4 +95,9 @@ def _finish(
 def _list_files(path: str) -> Any:
     from kosmos.data.readers.files import find_shards
 
-    return find_shards(path, SUFFIXES)
+    files = find_shards(path, SUFFIXES)
+    for file in files:
+        if not file.endswith(SUFFIXES):
+            # Read as JSON lines, all of it would be dropped as bad.
+            raise DataError(f"{file}: not JSON lines; run `kosmos data prepare {path} OUT` first, then this on OUT")
+    return files

@@ -89,3 +89,12 @@ def test_a_file_cut_short_gives_its_whole_lines_and_is_counted(corpus: Path, tmp
         short = tmp_path / "short.txt"
         short.write_text("yes\nno\n")
         decontaminate(str(cut), tmp_path / "out2", (str(short),))
+
+
+def test_other_files_than_json_lines_are_refused(tmp_path: Path) -> None:
+    book = tmp_path / "book.txt"
+    book.write_text(prose(1))
+    for run in (lambda out: dedup(str(book), out), lambda out: decontaminate(str(tmp_path / "*"), out, (str(book),))):
+        with pytest.raises(DataError, match=r"book\.txt: not JSON lines; run `kosmos data prepare .* OUT` first"):
+            run(tmp_path / "out")
+        assert not (tmp_path / "out").exists()
