@@ -9,7 +9,7 @@ from kosmos.config import CorpusConfig, DataConfig, ModelConfig, SourceConfig, T
 # A caption with its `</s>`. `<s>`, `<image>`, 64 slots, `</image>` and it are 87, so 23.5 pairs to a row of 2,048.
 CAPTION_TOKENS = 20
 # Text between the pictures of an interleaved document: 2.6 pictures to a row of 2,048.
-TEXT_PER_PICTURE = 734
+TEXT_PER_PICTURE = 720
 _PAIRS = ("pairs_tar", "pairs_parquet")
 _INTERLEAVED = ("interleaved_tar",)
 # So many rows of each source are made to see what is in them.

@@ -14,12 +14,13 @@ from kosmos.config import replace as change
 from kosmos.config_checks import problems
 from kosmos.config_files import save_config
 from kosmos.data.stream import build_stream
-from kosmos.errors import DataError
+from kosmos.errors import DataError, UsageError
 from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
 from kosmos.runs import WEIGHTS, latest_step
 from kosmos.tokenizer import Tokenizer
 from kosmos.training.loop import train
+from kosmos.training.same_recipe import check_same_recipe
 from kosmos.training.step import TrainingModule
 from kosmos.training.validation import Validation
 from kosmos.training.world import World
@@ -119,6 +120,12 @@ def test_contradictions(recipe: TrainConfig) -> None:
         ("validation.every", "must be 0 (none) or more"),
         ("validation.batches", "must be above 0, not 0"),
     ]
+
+
+def test_a_resumed_run_may_be_watched_otherwise(config: TrainConfig, recipe: TrainConfig, tmp_path: Path) -> None:
+    check_same_recipe(change(config, trackers=("tensorboard",)), change(recipe, steps=5), tmp_path)
+    with pytest.raises(UsageError, match="optimizer.lr"):
+        check_same_recipe(change(config, **{"optimizer.lr": 1.0}), config, tmp_path)
 
 
 def test_a_loss_that_is_not_finite_is_none(config: TrainConfig) -> None:
