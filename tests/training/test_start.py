@@ -11,12 +11,14 @@ import pytest
 
 from kosmos.config import TrainConfig
 from kosmos.config import replace as change
+from kosmos.config_files import save_config
 from kosmos.errors import ConfigError, UsageError
 from kosmos.model.weights import read_tensors
 from kosmos.runs import resolve
 from kosmos.tokenizer import Tokenizer
 from kosmos.training.loop import train
 from kosmos.training.start import start_tokenizer
+from tests.training.test_ranks import torchrun
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +99,14 @@ def test_another_tokenizer_is_refused(going_on: TrainConfig, recipe: TrainConfig
 def test_nothing_to_start_from(going_on: TrainConfig, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such run, step or model folder"):
         train(change(going_on, start_from=str(tmp_path / "none")), tmp_path / "run", quiet=True)
+
+
+def test_two_ranks_start_as_one(going_on: TrainConfig, tmp_path: Path) -> None:
+    config: TrainConfig = change(going_on, steps=3)
+    save_config(config, tmp_path / "recipe.yaml")
+    torchrun(2, "train", tmp_path / "recipe.yaml", tmp_path / "two", 0)
+    one, two = rows(train(config, tmp_path / "one", quiet=True)), rows(tmp_path / "two")
+    assert len(one) == len(two) == 3
+    for line, wanted in zip(two, one, strict=True):
+        assert line["loss"] == pytest.approx(wanted["loss"], abs=1e-6)
+        assert line["grad_norm"] == pytest.approx(wanted["grad_norm"], abs=1e-6)
