@@ -175,7 +175,7 @@ def _optimizer(config: OptimizerConfig) -> Iterator[Problem]:
 
 
 def _data(config: DataConfig, model: ModelConfig | None) -> Iterator[Problem]:
-    if config.look_ahead < 1:
+    if config.look_ahead is not None and config.look_ahead < 1:
         yield "look_ahead", "must be 1 or more"
     if not 0 <= config.max_bad_fraction <= 1:
         yield "max_bad_fraction", "must be in [0, 1]"

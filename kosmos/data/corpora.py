@@ -87,13 +87,18 @@ class Corpus:
         epoch, shard, record = self._order(position)
         return epoch, self._shards[shard], record
 
+    def name_of(self, shard: str, record: int) -> str:
+        """How to name a record in a log: by its key where the reader knows keys."""
+        key_of = getattr(self._reader, "key", None)
+        return f"{shard} record {record if key_of is None else key_of(shard, record)}"
+
     def fetch(self, position: int, note: Callable[[str], None]) -> Sequence | BadRecord:
         """The encoded record at a position; broken pictures of a document with several are dropped and noted."""
         epoch, shard, record = self.address(position)
         document = self._reader.read(shard, record, epoch)
         if isinstance(document, BadRecord):
             return document
-        where = f"{shard} record {record}"
+        where = self.name_of(shard, record)
         try:
             try:
                 return self._encode(document)

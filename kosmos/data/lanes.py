@@ -19,6 +19,9 @@ from kosmos.data.permutation import seed_of
 from kosmos.data.readers import BadRecord
 from kosmos.errors import DataError
 
+# Tells these random numbers from the lane's others.
+_SPREAD = 1 << 61
+
 
 @dataclass(frozen=True)
 class LaneSettings:
@@ -78,6 +81,8 @@ class Lane:
         while True:
             corpus = self._mixture.choose()
             turn = self._turns[corpus]
+            if turn == 0 and self._spread_long_documents(corpus):
+                continue
             self._turns[corpus] += 1
             sequence = self._settings.corpora[corpus].fetch(self._position(turn), self.health.note)
             if not isinstance(sequence, BadRecord):
@@ -86,6 +91,22 @@ class Lane:
             if not self._weigh_tokens:
                 self._mixture.spend(corpus, 1)
             self.health.found_bad(sequence)
+
+    def _spread_long_documents(self, corpus: int) -> bool:
+        """Whether a corpus has to wait for its first turn in this lane.
+
+        Documents of many rows hold a lane for long. Were all lanes to begin with one, the first steps would hold
+        little else, so each lane behaves as if it had had a random part of such a document before.
+        """
+        if not self._weigh_tokens or len(self._turns) == 1 or self._mixture.spent[corpus]:
+            return False
+        first = self._settings.corpora[corpus].fetch(self._position(0), lambda event: None)
+        beyond = 0 if isinstance(first, BadRecord) else len(first) - self._settings.config.row_length
+        if beyond <= 0:
+            return False
+        part = seed_of(self._settings.seed, self._number, corpus, _SPREAD) / 2.0**64
+        self._mixture.spend(corpus, max(1, int(part * beyond)))
+        return True
 
 
 class TextLane(Lane):
@@ -159,7 +180,7 @@ class TextLane(Lane):
 
     def _too_long(self, corpus: int, turn: int) -> BadRecord:
         _, shard, record = self._settings.corpora[corpus].address(self._position(turn))
-        return BadRecord(f"{shard} record {record}", "an image longer than a row")
+        return BadRecord(self._settings.corpora[corpus].name_of(shard, record), "an image longer than a row")
 
     def state(self) -> dict[str, Any]:
         held = None if self._current is None else [*self._current, self._offset]
@@ -222,7 +243,9 @@ class DocumentLane(Lane):
             if parts is None:
                 _, shard, record = self._settings.corpora[corpus].address(self._position(turn))
                 detail = f"{len(sequence)} tokens, rows have {self._settings.config.row_length}"
-                self.health.found_bad(BadRecord(f"{shard} record {record}", "longer than a row", detail))
+                self.health.found_bad(
+                    BadRecord(self._settings.corpora[corpus].name_of(shard, record), "longer than a row", detail)
+                )
                 continue
             self.health.good()
             if len(parts) > 1:

@@ -89,7 +89,7 @@ class _SourceLanes:
             source=name,
             max_bad_fraction=data.max_bad_fraction,
             start_id=processor.tokenizer.bos_id,
-            look_ahead=config.look_ahead or data.look_ahead,
+            look_ahead=config.look_ahead or data.look_ahead or (16 if config.document_mask else 48),
             seed=seed_of(seed, zlib.crc32(name.encode())),
         )
         kind = DocumentLane if config.leading_start else TextLane
@@ -117,7 +117,7 @@ def check_sources(config: DataConfig) -> None:
     if not config.sources:
         raise ConfigError("data.sources is empty: name at least one source")
     for key, least in (("look_ahead", 1), ("shuffle_window", 1), ("workers", 0)):
-        if getattr(config, key) < least:
+        if getattr(config, key) is not None and getattr(config, key) < least:
             raise ConfigError(f"data.{key} must be at least {least}, not {getattr(config, key)}")
     for name, source in config.sources.items():
         for key in ("rows_per_step", "micro_batch_rows", "look_ahead"):

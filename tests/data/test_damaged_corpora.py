@@ -57,7 +57,7 @@ def damaged_corpora(folder: Path, write_tar: Write) -> list[tuple[CorpusConfig, 
     write_parquet(folder / "column" / "a.parquet", {"image": [{"bytes": g} for g in good], "caption": ["w1"] * 8})
     write_parquet(folder / "column" / "b.parquet", {"image": [{"bytes": g} for g in good[:2]], "alt": ["w1"] * 2})
     return [
-        (CorpusConfig("pairs_tar", str(bits)), f"{bits} record 5", "broken picture"),
+        (CorpusConfig("pairs_tar", str(bits)), f"{bits} record 05", "broken picture"),
         (CorpusConfig("pairs_tar", str(cut)), f"{cut} record end", "tar cut short"),
         (CorpusConfig("pairs_tar", str(missing)), f"{missing} record 02", "no caption"),
         (CorpusConfig("pairs_tar", str(missing)), f"{missing} record 03", "no picture member"),

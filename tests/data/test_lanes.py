@@ -126,6 +126,20 @@ def test_the_look_ahead_fills_rows() -> None:
     assert padding[1] < 0.015
 
 
+def test_books_do_not_crowd_the_first_steps_and_come_to_their_share() -> None:
+    book = corpus("books", [Document(" ".join(["w1"] * 1000))] * 40, weight=0.2)
+    news = corpus("news", [Document(" ".join(["w2"] * 9))] * 40, weight=0.8)
+    config = source(book, news, rows=60, micro=60, length=20, leading_start=False)
+    shares = []
+    for step in islice(stream(s=config), 600):
+        ids = step.batches[0].token_ids
+        shares.append(float((ids == 11).sum() / ((ids == 11) | (ids == 12)).sum()))
+    # A book is 50 rows and a fifth of a lane: 250 rows from one book's begin to the next.
+    assert sum(shares[:10]) / 10 < 0.2
+    assert all(sum(shares[n : n + 50]) / 50 < 0.4 for n in range(0, 600, 50))
+    assert sum(shares[100:]) / 500 == pytest.approx(0.2, abs=0.04)
+
+
 def test_no_document_waits_for_ever() -> None:
     odd = Document(" ".join(["w9"] * 40))
     documents: list[Document | BadRecord] = [odd, *[Document(" ".join(["w1"] * 6)) for _ in range(9)]]

@@ -242,7 +242,7 @@ def test_broken_pictures_are_bad_records(recipe: TrainConfig, corpus: Path, tmp_
     run = train(replace(config, optimizer=replace(config.optimizer, warmup_steps=1)), tmp_path / "run", quiet=True)
     log = [json.loads(line) for line in (run / "bad_records.log").read_text().splitlines()]
     assert {(entry["why"], entry["where"]) for entry in log} == {
-        ("broken picture", f"{tmp_path / 'pairs.tar'} record 3")
+        ("broken picture", f"{tmp_path / 'pairs.tar'} record 00003")
     }
 
 

@@ -64,9 +64,13 @@ class TarRecords(ShardReader[TarIndex]):
     def open_index(self, shard: str) -> TarIndex:
         return tar_index(shard)
 
+    def key(self, shard: str, record: int) -> str:
+        """The name that a record's members share."""
+        return self.index(shard).key(record)
+
     def raw(self, shard: str, record: int) -> RawRecord | BadRecord:
         index = self.index(shard)
-        where = f"{shard} record {index.key(record)}"
+        where = f"{shard} record {self.key(shard, record)}"
         members = index.members(record)
         if members is None:
             return BadRecord(where, "tar cut short")
