@@ -78,8 +78,12 @@ def describe(error: BaseException) -> str:
 
 
 def repeated(action: Callable[[], dict[str, Any]], times: int, here: bool = False) -> dict[str, Any]:
-    """`apart` several times; numbers become their medians, and `spread` is (max - min) / median of `rate`."""
-    answers = [apart(action, here) for _ in range(times)]
+    """`apart` several times, merged: `spread` is (largest - smallest) / median of `rate`."""
+    return merge([apart(action, here) for _ in range(times)])
+
+
+def merge(answers: list[dict[str, Any]]) -> dict[str, Any]:
+    """One answer of several: medians of the numbers, `spread` of `rate`, or the first error."""
     failed = next((answer for answer in answers if "error" in answer), None)
     if failed is not None:
         return failed

@@ -19,6 +19,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -198,17 +199,23 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     samples = args.samples or args.shards * args.records
     expected = pixels_of(folder)
     made_index = index_cost(folder)
-    rows = []
-    for name in args.only:
-        make = partial(CONTESTANTS[name], folder, tokenizer)
-        row = measure.apart(partial(contest, make, min(samples, 300), expected), args.small)
-        if "error" not in row:
-            row = measure.repeated(partial(contest, make, samples, None), args.repeat, args.small)
-        rows.append({"loader": name, **row})
-    base = next((row["rate"] for row in rows if row["loader"] == "webdataset + PIL" and "rate" in row), None)
+    makers = {name: partial(CONTESTANTS[name], folder, tokenizer) for name in args.only}
+    checks = {
+        name: measure.apart(partial(contest, make, min(samples, 300), expected), args.small)
+        for name, make in makers.items()
+    }
+    # Round by round, so that a busy minute of the machine meets all contestants.
+    rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in makers}
+    for _ in range(args.repeat):
+        for name, make in makers.items():
+            if "error" not in checks[name]:
+                rounds[name].append(measure.apart(partial(contest, make, samples, None), args.small))
+    rows = [{"loader": name, **measure.merge(rounds[name] or [checks[name]])} for name in makers]
+    base = rounds.get("webdataset + PIL", [])
     for row in rows:
-        if base and "rate" in row:
-            row["x webdataset"] = row["rate"] / base
+        both = [(own, other) for own, other in zip(rounds[row["loader"]], base) if "rate" in own and "rate" in other]
+        if both:
+            row["x webdataset"] = median(own["rate"] / other["rate"] for own, other in both)
     print(measure.table(rows, ["loader", "rate", "x webdataset", "spread", "cpu", "wall", "first batch cpu", "error"]))
     result = {"samples": samples, "index_cpu": made_index, "rows": rows}
     measure.finish("pairs", result)
