@@ -118,8 +118,9 @@ def check_manifest(folder: str | Path, under: str = "") -> None:
     for name, digest in digests.items():
         try:
             actual = file_sha256(folder / name)
-        except OSError as error:
-            raise StorageError(f"{folder / name}: {error.strerror or error}; the manifest lists it") from error
+        except (OSError, ValueError) as error:  # a damaged name may be none at all
+            reason = getattr(error, "strerror", None) or error
+            raise StorageError(f"{folder / name}: {reason}; the manifest lists it") from error
         if actual != digest:
             raise StorageError(f"{folder / name}: damaged: its sha256 is not the one in {MANIFEST}")
     if not digests:

@@ -128,8 +128,10 @@ class _Run:
     def go(self) -> None:
         """Train to the end."""
         with self._lock:
+            # Whom torchrun starts again goes on by himself. Each node counts for itself, so any rank may know of it.
+            again = any(self._world.gather(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"))
             # One rank looks, so that all go on from the same.
-            found = on_first(self._world, self._find)
+            found = on_first(self._world, partial(self._find, again))
             state = read_state(found) if found else None
             self._say_where_it_begins(state)
             for _ in range(MOST_REWINDS):
@@ -268,11 +270,13 @@ class _Run:
                 return "rewind", back
         return "stop", None
 
-    def _find(self) -> Path | None:
+    def _find(self, again: bool) -> Path | None:
         """The checkpoint to go on from, if any; what is already there is locked."""
         if self._out.is_dir():
             self._lock.take(self._out)
-        return _find_checkpoint(self._config, self._out, self._resume)
+        # Without being told, only with a run that has begun: the first start may have been refused.
+        resume = self._resume or (again and (self._out / CONFIG_FILE).exists())
+        return _find_checkpoint(self._config, self._out, resume)
 
     def _begin(self, new: bool) -> None:
         make_folder(self._out)
@@ -288,14 +292,11 @@ def _find_checkpoint(config: TrainConfig, out: Path, resume: bool) -> Path | Non
         return None
     if not out.is_dir():
         raise UsageError(f"{out}: is a file; choose another run directory")
-    begun = (out / CONFIG_FILE).exists()
-    # Whom torchrun starts again goes on by himself, but only with a run: the first start may have been refused.
-    again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
-    if not (resume or (begun and again)):
+    if not resume:
         if any(out.iterdir()):
             raise UsageError(f"{out}: exists already and is not empty; resume it, or choose another run directory")
         return None
-    if begun:
+    if (out / CONFIG_FILE).exists():
         check_same_recipe(config, load_config(out / CONFIG_FILE, TrainConfig), out)
     return latest_checkpoint(out)
 

@@ -15,6 +15,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from kosmos.errors import ConfigError, Interrupted, KosmosError, UsageError
 from kosmos.training.precision import choose_device
+from kosmos.training.rendezvous import meet
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ def open_world(device: str = "auto", replicas: int = 1) -> Iterator[World]:
             raise UsageError(f"rank {rank} would be GPU {local} of {torch.cuda.device_count()} here; start fewer ranks")
         place = torch.device("cuda", local)
         torch.cuda.set_device(place)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo")
+    backend = "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=meet(rank, size), rank=rank, world_size=size)
     try:
         for name in ("cpu", "checkpoint"):
             _groups[name] = dist.new_group(backend="gloo")
