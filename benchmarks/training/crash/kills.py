@@ -73,7 +73,8 @@ class Matrix:
                 delay = self.random.uniform(0, 1.0 + 4 * pace)
             else:
                 started.until(started.training)
-                delay = self.random.uniform(0, 2.5 * self.recipe.checkpoint_every * pace)
+                # Several checkpoints far, so that most resumes are from one.
+                delay = self.random.uniform(0, 6 * self.recipe.checkpoint_every * pace)
             end = time.monotonic() + delay
             killed = started.until(lambda end=end: time.monotonic() >= end)  # type: ignore[misc]
             phases = started.doing()
@@ -119,13 +120,13 @@ class Matrix:
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--kills", type=int, default=25)
-    options.add_argument("--steps", type=int, default=36)
+    options.add_argument("--steps", type=int, default=48)
     options.add_argument("--seed", type=int, default=1)
     args = options.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="kosmos-kills-") as name:
         folder = Path(name)
         setting.make_corpora(folder / "corpora")
-        matrix = Matrix(folder, setting.make_recipe(folder / "corpora", args.steps), args.seed)
+        matrix = Matrix(folder, setting.make_recipe(folder / "corpora", args.steps, checkpoint_every=2), args.seed)
         used = min(len(VARIANTS), args.kills)
         for number in range(used):
             matrix.chain(number, len(range(number, args.kills, used)), args.kills)
