@@ -21,6 +21,8 @@ from kosmos.errors import DataError
 
 # Tells these random numbers from the lane's others.
 _SPREAD = 1 << 61
+# Documents of so many rows hold a lane for long.
+_MANY_ROWS = 8
 
 
 @dataclass(frozen=True)
@@ -101,11 +103,11 @@ class Lane:
         if not self._weigh_tokens or len(self._turns) == 1 or self._mixture.spent[corpus]:
             return False
         first = self._settings.corpora[corpus].fetch(self._position(0), lambda event: None)
-        beyond = 0 if isinstance(first, BadRecord) else len(first) - self._settings.config.row_length
-        if beyond <= 0:
+        length = self._settings.config.row_length
+        if isinstance(first, BadRecord) or len(first) <= _MANY_ROWS * length:
             return False
         part = seed_of(self._settings.seed, self._number, corpus, _SPREAD) / 2.0**64
-        self._mixture.spend(corpus, max(1, int(part * beyond)))
+        self._mixture.spend(corpus, max(1, int(part * (len(first) - length))))
         return True
 
 
