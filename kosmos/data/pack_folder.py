@@ -6,6 +6,7 @@ interleaved  a.json {"texts": [text or null], "images": [file or null]}, the fil
 
 from __future__ import annotations
 
+import glob
 import io
 import json
 import shutil
@@ -21,11 +22,13 @@ from kosmos.data.readers.tar import PICTURE_SUFFIXES
 from kosmos.data.tar_writer import InterleavedTarWriter, PairsTarWriter, ShardWriter
 from kosmos.errors import DataError, ImageError, UsageError
 from kosmos.images import MAX_MEGAPIXELS, decode_image
-from kosmos.storage import commit_folder, make_folder
+from kosmos.storage import commit_folder, make_folder, write_manifest
 
 # What a camera or a scanner makes; above it a picture is a bomb, not a picture.
 _MAX_MEGAPIXELS_TO_SHRINK = 400.0
 _JPEG_QUALITY = 92
+# Pictures that no reader takes: they are named, so that they are not missed in silence.
+_OTHER_PICTURES = ("bmp", "tif", "tiff", "heic", "heif", "avif", "jxl", "svg")
 
 
 @dataclass
@@ -65,6 +68,7 @@ def pack_folder(
             _pack_pairs(folder, temporary, report, shrink, records_per_tar)
         if not report.records:
             raise DataError(f"{folder}: {_nothing(interleaved, report)}")
+        write_manifest(temporary)  # what `kosmos data verify` compares with
         commit_folder(temporary, out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -101,7 +105,19 @@ def _pack_pairs(folder: Path, out: Path, report: PackReport, shrink: int, record
                 tar, key = shards.next()
                 tar.add(key, picture, caption, {"file": path.relative_to(folder).as_posix()})
                 report.records += 1
+    for path in _files(folder, _OTHER_PICTURES):
+        report.leave_out(path, f"a picture of another form than {', '.join(PICTURE_SUFFIXES)}")
+    for path in _files(folder, ("txt",)):
+        if not any(path.with_suffix(f".{suffix}").is_file() for suffix in _found_suffixes(path)):
+            report.leave_out(path, "no picture beside the caption")
     report.tars = len(shards.paths)
+
+
+def _found_suffixes(caption: Path) -> list[str]:
+    """The suffixes, as they are written, of the pictures beside a caption."""
+    known = (*PICTURE_SUFFIXES, *_OTHER_PICTURES)
+    beside = (path.suffix.removeprefix(".") for path in caption.parent.glob(f"{glob.escape(caption.stem)}.*"))
+    return [suffix for suffix in beside if suffix.lower() in known]
 
 
 def _pack_interleaved(folder: Path, out: Path, report: PackReport, shrink: int, records_per_tar: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from kosmos.config import DataConfig
 from kosmos.data.rows import ProcessorLike
@@ -11,7 +12,7 @@ from kosmos.data.stream import Step, build_stream
 
 @dataclass
 class CorpusProgress:
-    """How far one corpus has been read: `taken` of its `records`, with those that wait for a row.
+    """How far one corpus has gone into rows: `taken` of its `records`, without those that wait for a row.
 
     `weight` is its share of the source by the recipe, `share` what it has had (0 to 1).
     """
@@ -94,7 +95,12 @@ def _progress(config: DataConfig, step: Step, name: str) -> list[CorpusProgress]
             records=records,
             weight=entry.weight / total,
             share=spent[number] / max(1, sum(spent)),
-            taken=sum(lane["turns"][number] for lane in lanes),
+            taken=sum(lane["turns"][number] - _waiting(lane, number) for lane in lanes),
         )
         for number, (entry, records) in enumerate(zip(entries, state["records"], strict=True))
     ]
+
+
+def _waiting(lane: dict[str, Any], corpus: int) -> int:
+    """Documents of a corpus that a lane has read and put into no row yet."""
+    return sum(1 for number, _, part, _ in lane.get("pending", ()) if number == corpus and part == 0)

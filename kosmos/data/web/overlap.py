@@ -88,6 +88,13 @@ def evaluation_texts(paths: Iterable[str]) -> Iterator[str]:
         yield from _texts_of(path, text)
 
 
+def readable(paths: Iterable[str]) -> bool:
+    """True, or DataError for the first evaluation file that cannot be read: asked before anything is begun."""
+    for path in paths:
+        next(evaluation_texts((path,)), None)
+    return True
+
+
 def _texts_of(path: str, text: str) -> Iterator[str]:
     suffix = Path(path).suffix.lower()
     if suffix == ".json":

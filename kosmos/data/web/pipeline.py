@@ -20,7 +20,7 @@ from kosmos.data.web import plan
 from kosmos.data.web.duplicate_steps import DropNearDuplicates, FindGroups, FindPairs, TakeSignatures
 from kosmos.data.web.executors import ExecutorSettings, Stage, run_stages
 from kosmos.data.web.html_folder import list_pages
-from kosmos.data.web.overlap import OverlapIndex, evaluation_texts
+from kosmos.data.web.overlap import OverlapIndex, evaluation_texts, readable
 from kosmos.data.web.overlap_steps import DropOverlaps
 from kosmos.data.web.page_sources import ReadFolder, ReadPages, ReadWarc, WritePages
 from kosmos.data.web.page_steps import page_steps
@@ -52,7 +52,9 @@ def pages(
     Raises DataError for inputs that are missing, UsageError for a folder begun otherwise.
     """
     settings, executor, out = settings or PagesSettings(), executor or ExecutorSettings(), Path(out)
-    listed = plan.begin(out, {"input": path, **asdict(settings)}, lambda: list_inputs(path))
+    listed = plan.begin(
+        out, {"input": path, **asdict(settings)}, lambda: readable(settings.against) and list_inputs(path)
+    )
     if (report := load_report(out)) is not None:
         return report
     work = out / plan.WORK

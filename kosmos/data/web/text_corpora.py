@@ -13,6 +13,7 @@ from kosmos.data.web import plan
 from kosmos.data.web.duplicate_steps import DropNearDuplicates, TakeSignatures
 from kosmos.data.web.executors import ExecutorSettings, Stage, run_stages
 from kosmos.data.web.line_steps import LINES, ReadLines, WriteLines, output_names
+from kosmos.data.web.overlap import readable
 from kosmos.data.web.overlap_steps import DropOverlaps
 from kosmos.data.web.pipeline import EVALUATION_INDEX, Progress, duplicate_stages, index_evaluation
 from kosmos.data.web.report import PipelineReport, load_report
@@ -67,7 +68,7 @@ def decontaminate(
     """Drop documents that overlap the evaluation data in the files `against`; otherwise as `dedup`."""
     rules, out = rules or OverlapRules(), Path(out)
     settings = {"input": path, "field": field, "against": against, "overlap": asdict(rules)}
-    files = plan.begin(out, settings, lambda: _list_files(path))
+    files = plan.begin(out, settings, lambda: readable(against) and _list_files(path))
     index_evaluation(against, rules, out / plan.WORK)
     steps = [
         ReadLines(files, field),

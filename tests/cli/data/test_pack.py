@@ -42,6 +42,9 @@ def test_pictures_with_captions(kosmos_here: Command, tmp_path: Path) -> None:
     (photos / "cut.txt").write_text("cut short")
     (photos / "mute.png").write_bytes(png((0, 0, 0)))
     (photos / "mute.txt").write_text(" \n")
+    (photos / "scan.bmp").write_bytes(b"BM")
+    (photos / "scan.txt").write_text("a scan")
+    (photos / "orphan.txt").write_text("no picture of mine")
     before = snapshot(photos)
 
     finished = kosmos_here("data", "pack", "photos", "tars", cwd=tmp_path)
@@ -51,8 +54,10 @@ def test_pictures_with_captions(kosmos_here: Command, tmp_path: Path) -> None:
     assert lines[1] == "left out, no .txt beside the picture: 1; the first: photos/alone.PNG"
     assert lines[2].startswith("left out, broken or too large a picture: 1; the first: photos/cut.jpg: ")
     assert lines[3] == "left out, empty caption: 1; the first: photos/mute.txt"
-    assert lines[4:] == ["in a recipe: {reader: pairs_tar, path: tars}"]
-    assert [path.name for path in (tmp_path / "tars").glob("*")] == ["00000.tar"]
+    assert lines[4].startswith("left out, a picture of another form than jpg,") and lines[4].endswith("scan.bmp")
+    assert lines[5] == "left out, no picture beside the caption: 1; the first: photos/orphan.txt"
+    assert lines[6:] == ["in a recipe: {reader: pairs_tar, path: tars}"]
+    assert {path.name for path in (tmp_path / "tars").glob("*")} == {"00000.tar", "MANIFEST.sha256"}
     found = documents("pairs_tar", tmp_path / "tars")
     captions = [segment.text for document in found for segment in document if isinstance(segment, Text)]
     assert [caption.split()[-2] for caption in captions] == ["blue", "green", "red", "white"]

@@ -98,3 +98,10 @@ def test_other_files_than_json_lines_are_refused(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"book\.txt: not JSON lines; run `kosmos data prepare .* OUT` first"):
             run(tmp_path / "out")
         assert not (tmp_path / "out").exists()
+
+
+def test_a_mistyped_evaluation_file_leaves_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "one two three"}\n')
+    with pytest.raises(DataError, match=r"nope\.json: cannot read the evaluation data"):
+        decontaminate(str(tmp_path / "a.jsonl"), tmp_path / "out", (str(tmp_path / "nope.json"),))
+    assert not (tmp_path / "out").exists()
