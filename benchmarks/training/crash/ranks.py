@@ -30,7 +30,6 @@ from kosmos.training import loop
 
 ORDERS = [(2, 1, 3), (1, 3, 2), (3, 2, 1), (2, 3, 1)]
 WITHIN = 1e-6
-NEXT = 10
 
 
 def digest(batch: Batch) -> str:
@@ -77,6 +76,7 @@ def largest(run: list[dict[str, Any]], alone: list[dict[str, Any]], after: int, 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--kills", type=int, default=8, help="two for each order of ranks")
+    options.add_argument("--next", type=int, default=10, help="steps after each change that must agree")
     options.add_argument("--seed", type=int, default=1)
     args = options.parse_args(argv)
     chance = random.Random(args.seed)
@@ -86,7 +86,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="kosmos-ranks-") as name:
         folder = Path(name)
         setting.make_corpora(folder / "corpora")
-        recipe = setting.make_recipe(folder / "corpora", steps=48)
+        recipe = setting.make_recipe(folder / "corpora", steps=18 + 3 * args.next)
         alone: dict[int, tuple[list[dict[str, Any]], set[Any]]] = {}
         for number in range(-(-args.kills // 2)):
             order = ORDERS[number % len(ORDERS)]
@@ -103,8 +103,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
                 began.append(steps(run)[-1][0] if run.exists() else 0)
                 started = start(config, run, ranks)
                 if place < 2:
-                    # Ten steps at least on these ranks, then a kill at any moment of the next ones.
-                    least = began[-1] + NEXT + config.checkpoint_every
+                    # So many steps at least on these ranks, then a kill at any moment of the next ones.
+                    least = began[-1] + args.next + config.checkpoint_every
                     started.until(lambda started=started, least=least: at_step(started) >= least)  # type: ignore[misc]
                     end = time.monotonic() + chance.uniform(0, 0.3)
                     started.until(lambda end=end: time.monotonic() >= end)  # type: ignore[misc]
@@ -117,12 +117,12 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
             figures, data = alone[order[0]]
             mine = setting.lines(run)
             for ranks, first in zip(order, began, strict=True):
-                count = min(NEXT, recipe.steps - first)
+                count = min(args.next, recipe.steps - first)
                 difference = largest(mine, figures, first, count)
                 changes += first > 0
                 worst = max(worst, difference)
                 print(f"{order}: on {ranks} ranks from step {first} on: at most {difference:.2e} in {count} steps")
-                if difference > WITHIN or count < NEXT:
+                if difference > WITHIN or count < args.next:
                     failures.append(f"{order}: {difference:.2e} in {count} steps on {ranks} ranks")
             everywhere = max(everywhere, largest(mine, figures, 0, recipe.steps))
             if seen(run.with_name(f"{run.name}.data")) != data:
@@ -132,8 +132,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     result = {
         "kills": kills,
         "changes_of_ranks": changes,
-        "largest_difference_in_the_next_10_steps": worst,
-        "largest_difference_in_all_48_steps": everywhere,
+        "next": args.next,
+        "largest_difference_in_the_next_steps": worst,
+        "largest_difference_in_all_steps": everywhere,
         "failures": len(failures),
     }
     measure.finish("crash ranks", result)

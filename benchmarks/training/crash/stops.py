@@ -4,8 +4,8 @@
 
 At a random moment of the training, SIGTERM goes to all ranks at once, twice to all, to one rank alone, or SIGINT to
 all. Every rank must leave with exit code 4 (interrupted, saved) and no step must be lost: the last of metrics.jsonl is
-that of the last checkpoint. Resumed and stopped again and again, the run
-must end bit for bit as one that was left alone.
+that of the last checkpoint. Resumed and stopped again and again, the run must end bit for bit as one that was left
+alone. The same is then done to torchrun itself, which passes SIGTERM on.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import os
 import random
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +25,9 @@ from typing import Any
 from benchmarks.data import measure
 from benchmarks.training.crash import setting, trace
 from benchmarks.training.crash.processes import Ranks, left_alone
+from benchmarks.training.crash.torchrun import torchrun
+from kosmos.config import TrainConfig
+from kosmos.config_files import save_config
 from kosmos.runs import steps
 from kosmos.training.checkpoint import latest_checkpoint
 
@@ -48,9 +52,36 @@ def send(started: Ranks, what: str, chance: random.Random) -> None:
         started.signal(signal.SIGTERM)
 
 
+def launched(recipe: TrainConfig, run: Path, folder: Path, chance: random.Random) -> list[str]:
+    """What went wrong when torchrun with two ranks was sent SIGTERM, and started again."""
+    reference = folder / "alone-2"
+    if not reference.exists():
+        left_alone(recipe, reference, 2)
+    save_config(setting.changed(recipe, asynchronous=True), folder / "recipe.yaml")
+    arguments = ["-m", "kosmos", "train", str(folder / "recipe.yaml"), "--out", str(run), "--quiet", "--resume"]
+    least = chance.randint(1, recipe.steps // 2)
+
+    def stop(process: subprocess.Popen[str]) -> None:
+        metrics = run / "metrics.jsonl"
+        while process.poll() is None and not (metrics.exists() and metrics.read_text().count("\n") >= least):
+            time.sleep(0.01)
+        process.terminate()
+
+    launch = torchrun(arguments, meanwhile=stop)
+    last, found = setting.lines(run)[-1]["step"], latest_checkpoint(run)
+    print(
+        f"torchrun, SIGTERM after step {least} or later: {found}, {launch.seconds:.0f} s {launch.aborted}", flush=True
+    )
+    wrong = [] if found is not None and steps(run)[-1] == (last, found) and last < recipe.steps else [launch.output]
+    again = torchrun(arguments)
+    wrong += [again.output[-1500:]] if again.code else setting.differences(run, reference, recipe.steps)
+    return wrong + [aborted for aborted in (launch.aborted, again.aborted) if aborted]
+
+
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--stops", type=int, default=12)
+    options.add_argument("--launches", type=int, default=2, help="stops of torchrun")
     options.add_argument("--steps", type=int, default=30)
     options.add_argument("--seed", type=int, default=1)
     args = options.parse_args(argv)
@@ -95,9 +126,11 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
                 failures.append(ended.output()[-1500:])
             else:
                 failures += setting.differences(run, reference, recipe.steps)
+        for number in range(args.launches):
+            failures += launched(recipe, folder / f"launched-{number}", folder, chance)
     for failure in failures:
         print(failure, file=sys.stderr)
-    result = {"stops": stops, "hit": dict(hit), "runs": used, "failures": len(failures)}
+    result = {"stops": stops, "hit": dict(hit), "runs": used, "launches": args.launches, "failures": len(failures)}
     measure.finish("crash stops", result)
     return result
 

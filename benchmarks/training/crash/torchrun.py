@@ -6,7 +6,9 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,18 +34,29 @@ class Launch:
         return next((line.strip() for line in self.output.splitlines() if _ABORTED.search(line)), "")
 
 
-def torchrun(arguments: list[str], ranks: int = 2, restarts: int = 0, seconds: float = 600.0) -> Launch:
-    """Run `python -m torch.distributed.run` to its end. Raises subprocess.TimeoutExpired."""
+def torchrun(
+    arguments: list[str],
+    ranks: int = 2,
+    restarts: int = 0,
+    seconds: float = 600.0,
+    meanwhile: Callable[[subprocess.Popen[str]], None] | None = None,
+) -> Launch:
+    """Run `python -m torch.distributed.run` to its end; `meanwhile` is called with it once it runs.
+
+    Raises subprocess.TimeoutExpired.
+    """
     launcher = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={ranks}"]
     launcher += [f"--max-restarts={restarts}", f"--master-port={free_port()}"]
     root = str(Path(__file__).parents[3])
     begin = time.monotonic()
-    ended = subprocess.run(
-        [*launcher, *arguments],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=seconds,
-    )
-    return Launch(ended.returncode, ended.stdout, time.monotonic() - begin)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root}
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen([*launcher, *arguments], env=environment, stdout=output, stderr=output, text=True)
+        try:
+            if meanwhile is not None:
+                meanwhile(process)
+            process.wait(seconds)
+        finally:
+            process.kill()  # it has ended, but for an error here
+        output.seek(0)
+        return Launch(process.returncode, output.read(), time.monotonic() - begin)
