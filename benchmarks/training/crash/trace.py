@@ -86,7 +86,7 @@ class Trace:
             self._count("os.fsync", (handle,))
             fsync(handle)
 
-        os.fsync = audited
+        os.fsync = audited  # type: ignore[assignment]
         sys.addaudithook(self._count)
 
     def _step(self) -> str:
