@@ -52,9 +52,13 @@ def pages(
     Raises DataError for inputs that are missing, UsageError for a folder begun otherwise.
     """
     settings, executor, out = settings or PagesSettings(), executor or ExecutorSettings(), Path(out)
-    listed = plan.begin(
-        out, {"input": path, **asdict(settings)}, lambda: readable(settings.against) and list_inputs(path)
-    )
+
+    def inputs() -> dict[str, Any]:
+        found = list_inputs(path)
+        readable(settings.against)
+        return found
+
+    listed = plan.begin(out, {"input": path, **asdict(settings)}, inputs)
     if (report := load_report(out)) is not None:
         return report
     work = out / plan.WORK

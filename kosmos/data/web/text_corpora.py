@@ -68,7 +68,13 @@ def decontaminate(
     """Drop documents that overlap the evaluation data in the files `against`; otherwise as `dedup`."""
     rules, out = rules or OverlapRules(), Path(out)
     settings = {"input": path, "field": field, "against": against, "overlap": asdict(rules)}
-    files = plan.begin(out, settings, lambda: readable(against) and _list_files(path))
+
+    def inputs() -> list[str]:
+        found = _list_files(path)
+        readable(against)
+        return found
+
+    files = plan.begin(out, settings, inputs)
     index_evaluation(against, rules, out / plan.WORK)
     steps = [
         ReadLines(files, field),
