@@ -86,6 +86,15 @@ class SlotPool:
         self._lengths[copied] = self._extents[copied] = length
         return copied
 
+    def copy_columns(self, handle: int, targets: Sequence[int]) -> None:
+        """Give `targets` the content of `handle`, in place of their own."""
+        length = self._lengths[handle]
+        slots = [self._slots[target] for target in targets]
+        self._move([self._slots[handle]] * len(slots), slots, length)
+        for target in targets:
+            self._lengths[target] = length
+            self._extents[target] = max(self._extents[target], length)
+
     def arrange(self, handles: Sequence[int]) -> list[int]:
         """The handles in slot order, after moving as few rows as make their slots neighbours."""
         ordered = sorted(handles, key=self._slots.__getitem__)
@@ -119,6 +128,11 @@ class SlotPool:
         for handle in handles:
             self._extents[handle] = max(self._extents[handle], width)
         return Step(self, first, len(handles), num_tokens, width, starts, uniform)
+
+    def shrink(self) -> None:
+        """Drop the buffers when no handle is out."""
+        if not self._slots:
+            self.clear()
 
     def clear(self) -> None:
         """Drop the buffers. Raises UsageError while a handle is out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -92,4 +93,5 @@ class DecodeLoop:
         """What came out for a row that has finished."""
         tokens = self._tokens[row]
         text = self._texts[row].text if row in self._texts else self._engine.processor.decode(tokens)
-        return Generation(text, tuple(tokens), tuple(self._log_probs[row]), self._reasons[row])
+        log_probs = tuple(self._log_probs[row])
+        return Generation(text, tuple(tokens), log_probs, self._reasons[row], math.fsum(log_probs))

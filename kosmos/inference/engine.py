@@ -6,9 +6,11 @@ stated for fp32 and tested so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import overload
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TypeVar, overload
 
 import numpy as np
 import torch
@@ -19,12 +21,16 @@ from kosmos.batch import Sequence as Row
 from kosmos.config import Precision
 from kosmos.document import Document
 from kosmos.errors import UsageError
+from kosmos.inference.beams import BeamLoop
 from kosmos.inference.cache import SlotPool, Step
 from kosmos.inference.decode_loop import DecodeLoop
 from kosmos.inference.embedding_cache import EmbeddingCache, content_key
 from kosmos.inference.generation import Decoding, Generation, Score
+from kosmos.inference.memory import is_out_of_memory
+from kosmos.inference.names import NameTrie
 from kosmos.inference.prefix import InputKey, Prefix
-from kosmos.inference.scoring import score_prefixes
+from kosmos.inference.scoring import continuation_ids, score_prefixes, trailing_text
+from kosmos.inference.sharing import Stretch, batches, common_length, identities, stretches
 from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
 
@@ -32,6 +38,21 @@ from kosmos.processor import Processor
 _TOKEN_BUDGET = 8192
 # Documents encoded ahead and sorted by length together; bounds the memory of their pictures.
 _WINDOW = 1024
+# Tries of names kept, one for each text that a prompt may end with.
+_MAX_TRIES = 64
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Tokens start..end of an encoded prompt, to be run behind what the slot of `handle` holds."""
+
+    handle: int
+    row: Row
+    keys: tuple[InputKey, ...]
+    start: int
+    end: int
 
 
 class Engine:
@@ -68,6 +89,8 @@ class Engine:
         self.device = next(model.parameters()).device
         self.pool = SlotPool(max_slots)
         self.embeddings = EmbeddingCache(model, self.device, image_cache_bytes)
+        self.num_halvings = 0  # batches that did not fit into memory
+        self._tries: dict[tuple[tuple[str, ...], tuple[str, ...]], NameTrie] = {}
         self._forbidden = _forbidden(processor, config.vocab_size).to(self.device)
 
     # -- prompts ---------------------------------------------------------------------------------------------------
@@ -85,12 +108,8 @@ class Engine:
             return self._prefill([document], [self.encode(document)])[0]
         documents = list(document)
         rows = [self.encode(item) for item in documents]
-        prefixes: dict[int, Prefix] = {}
         self.pool.check_room(len(rows))
-        for chosen in _packed([len(row) for row in rows], len(rows)):
-            made = self._prefill([documents[index] for index in chosen], [rows[index] for index in chosen])
-            prefixes.update(zip(chosen, made))
-        return [prefixes[index] for index in range(len(rows))]
+        return self._prefill(documents, rows)
 
     def encode(self, document: Document) -> Row:
         """A prompt as ids and features. Raises UsageError when it leaves no room for an answer."""
@@ -103,56 +122,105 @@ class Engine:
         return row
 
     def _prefill(self, documents: Sequence[Document], rows: Sequence[Row]) -> list[Prefix]:
-        keys = [tuple(InputKey(item.start, item.num_slots, content_key(item)) for item in row.inputs) for row in rows]
+        if not rows:
+            return []
+        keys = [_input_keys(row) for row in rows]
         handles = self.pool.acquire(len(rows))
+        logits: dict[int, Tensor] = {}
         try:
-            # Rows follow the order of the slots; new handles have ascending slots, seldom with gaps.
-            place = {handle: index for index, handle in enumerate(handles)}
-            ordered = self.pool.arrange(handles)
-            logits = self._read(ordered, [rows[place[h]] for h in ordered], [keys[place[h]] for h in ordered])
+            for parts in _passes(stretches(self._identities(rows, keys))):
+                leaders = [part.members[0] for part in parts]
+                made = self._read(
+                    [
+                        _Part(handles[leader], rows[leader], keys[leader], part.start, part.end)
+                        for leader, part in zip(leaders, parts)
+                    ]
+                )
+                for part, last in zip(parts, made):
+                    if len(part.members) == 1:
+                        logits[part.members[0]] = last
+                    else:
+                        source, *others = [handles[member] for member in part.members]
+                        self.pool.copy_columns(source, others)
         except BaseException:
             for handle in handles:
                 self.pool.release(handle)
             raise
-        by_handle = dict(zip(ordered, logits))
         return [
-            Prefix(self, handle, document, tuple(row.token_ids.tolist()), inputs, by_handle[handle])
-            for handle, document, row, inputs in zip(handles, documents, rows, keys)
+            Prefix(self, handle, document, tuple(row.token_ids.tolist()), inputs, logits[index])
+            for index, (handle, document, row, inputs) in enumerate(zip(handles, documents, rows, keys))
         ]
 
-    def _read(self, handles: list[int], rows: list[Row], keys: list[tuple[InputKey, ...]]) -> Tensor:
-        """Run whole prompts through the model into empty slots; the logits [B, V] behind each one's last token."""
-        lengths = [len(row) for row in rows]
+    def _identities(self, rows: Sequence[Row], keys: Sequence[tuple[InputKey, ...]]) -> list[np.ndarray]:
+        contents: dict[str, int] = {}
+        return [
+            identities(row.token_ids, [(key.start, key.num_slots, key.content) for key in row_keys], contents)
+            for row, row_keys in zip(rows, keys)
+        ]
+
+    def reread(self, prefix: Prefix, document: Document, take: bool = False) -> Prefix:
+        """See `Prefix.reread`."""
+        row = self.encode(document)
+        keys = _input_keys(row)
+        contents: dict[str, int] = {}
+        held, wanted = (
+            identities(np.asarray(ids), [(key.start, key.num_slots, key.content) for key in row_keys], contents)
+            for ids, row_keys in ((prefix.token_ids, prefix.inputs), (row.token_ids, keys))
+        )
+        start = min(common_length(held, wanted), len(row) - 1)
+        handle = prefix.handle if take else self.pool.copy(prefix.handle)
+        if take:
+            prefix.give_up()
+        try:
+            self.pool.set_length(handle, start)
+            (logits,) = self._read([_Part(handle, row, keys, start, len(row))])
+        except BaseException:
+            self.pool.release(handle)
+            raise
+        return Prefix(self, handle, document, tuple(row.token_ids.tolist()), keys, logits)
+
+    def _read(self, parts: Sequence[_Part]) -> list[Tensor]:
+        """Run stretches of prompts behind what their slots hold; the logits [V] behind each one's last token."""
+        handles = self.pool.arrange([part.handle for part in parts])
+        by_handle = {part.handle: part for part in parts}
+        ordered = [by_handle[handle] for handle in handles]  # rows follow the order of the slots
+        starts = [part.start for part in ordered]
+        lengths = [part.end - part.start for part in ordered]
         width = max(lengths)
         # Right padding: padded columns lie behind every real token, so causality hides them, and the continuation
         # overwrites them.
-        token_ids = np.full((len(rows), width), self.processor.tokenizer.pad_id, dtype=np.int64)
-        for index, row in enumerate(rows):
-            token_ids[index, : len(row)] = row.token_ids
+        token_ids = np.full((len(ordered), width), self.processor.tokenizer.pad_id, dtype=np.int64)
+        for index, part in enumerate(ordered):
+            token_ids[index, : lengths[index]] = part.row.token_ids[part.start : part.end]
         with self._running():
-            contents = {key.content: item for row, ks in zip(rows, keys) for item, key in zip(row.inputs, ks)}
-            found = self.embeddings.embed(contents) if contents else {}
-            inputs, embedded = self._scatter(rows, keys, found, width)
-            starts = torch.zeros(len(rows), dtype=torch.long, device=self.device)
-            step = self.pool.step(handles, width, starts, 0)
+            inputs, embedded = self._scatter(ordered, width)
+            uniform = starts[0] if min(starts) == max(starts) else None
+            step = self.pool.step(handles, width, torch.tensor(starts, device=self.device), uniform)
             hidden = self._forward(torch.from_numpy(token_ids).to(self.device), step, inputs, embedded)
             last = torch.tensor(lengths, device=self.device) - 1
-            logits = self.head(hidden[torch.arange(len(rows), device=self.device), last])
-        for handle, length in zip(handles, lengths):
-            self.pool.set_length(handle, length)
-        return logits
+            logits = self.head(hidden[torch.arange(len(ordered), device=self.device), last])
+        for part in ordered:
+            self.pool.set_length(part.handle, part.end)
+        made = dict(zip(handles, logits))
+        return [made[part.handle] for part in parts]
 
-    def _scatter(
-        self, rows: list[Row], keys: list[tuple[InputKey, ...]], found: Mapping[str, Tensor], width: int
-    ) -> tuple[dict[str, ModalityInputs], dict[str, Tensor]]:
+    def _scatter(self, parts: Sequence[_Part], width: int) -> tuple[dict[str, ModalityInputs], dict[str, Tensor]]:
         """Where each embedding goes in the rows laid end to end, per modality: slots [N, L], embeddings [N, L, D]."""
+        inside = [
+            (index, item, key)
+            for index, part in enumerate(parts)
+            for item, key in zip(part.row.inputs, part.keys)
+            if part.start <= item.start < part.end
+        ]
+        if not inside:
+            return {}, {}
+        found = self.embeddings.embed({key.content: item for _, item, key in inside})
         slots: dict[str, list[np.ndarray]] = {}
         values: dict[str, list[Tensor]] = {}
-        for index, (row, row_keys) in enumerate(zip(rows, keys)):
-            for item, key in zip(row.inputs, row_keys):
-                first = index * width + item.start
-                slots.setdefault(item.modality, []).append(np.arange(first, first + item.num_slots))
-                values.setdefault(item.modality, []).append(found[key.content])
+        for index, item, key in inside:
+            first = index * width + item.start - parts[index].start
+            slots.setdefault(item.modality, []).append(np.arange(first, first + item.num_slots))
+            values.setdefault(item.modality, []).append(found[key.content])
         embedded = {name: torch.stack(tensors) for name, tensors in values.items()}
         inputs = {
             name: ModalityInputs(embedded[name], torch.from_numpy(np.stack(slots[name])).to(self.device))
@@ -197,23 +265,97 @@ class Engine:
         """Greedy continuations of several prompts together."""
         return self.decode(prefixes, [Decoding(max_new_tokens)] * len(prefixes))
 
-    def decode(self, prefixes: Sequence[Prefix], options: Sequence[Decoding]) -> list[Generation]:
-        """Continue several prompts together, each in its own way. The prefixes stay as they are."""
+    def decode(
+        self, prefixes: Sequence[Prefix], options: Sequence[Decoding], names: Sequence[str] | None = None
+    ) -> list[Generation]:
+        """Continue several prompts together, each in its own way. The prefixes stay as they are.
+
+        `names`: the answer is one of these (with the space before it, as in `score`), found by beam search in their
+        trie; `max_new_tokens` is then as large as the longest needs.
+        """
         if len(prefixes) != len(options):
             raise UsageError(f"{len(prefixes)} prefixes, but {len(options)} decodings")
-        if not prefixes:
-            return []
         handles = [prefix.handle for prefix in prefixes]
         if len(set(handles)) < len(handles):
             raise UsageError("the same prefix is there twice; fork() it to continue it in two ways at once")
-        loop = DecodeLoop(self, prefixes, options)
-        with self._running():  # one autocast region: weights are cast once, not once per token
+        made: dict[int, Generation] = {}
+        beams: dict[int, list[int]] = {}
+        for index, option in enumerate(options):
+            if option.num_beams > 1 or names is not None:
+                beams.setdefault(option.num_beams, []).append(index)
+        tries = [None if names is None else self._trie(prefix, tuple(names)) for prefix in prefixes]
+        for chosen in beams.values():
+            searched = self._search([(prefixes[i], options[i], tries[i]) for i in chosen])
+            made.update(zip(chosen, searched))
+        plain = [index for index in range(len(prefixes)) if index not in made]
+        made.update(zip(plain, self._continue([prefixes[i] for i in plain], [options[i] for i in plain])))
+        return [made[index] for index in range(len(prefixes))]
+
+    def _search(self, jobs: Sequence[tuple[Prefix, Decoding, NameTrie | None]]) -> list[Generation]:
+        """Beam search of prompts with the same number of beams."""
+        loop = BeamLoop(self, jobs)
+        with self._running():
             while loop.active:
                 loop.advance()
-        return [loop.result(row) for row in range(len(prefixes))]
+            return [loop.result(row) for row in range(len(jobs))]
+
+    def _continue(self, prefixes: Sequence[Prefix], options: Sequence[Decoding]) -> list[Generation]:
+        """Greedy or drawn continuations; further draws run beside the first ones while slots are free."""
+        waiting = [(row, draw) for draw in range(max((o.num_results for o in options), default=0))
+                   for row, option in enumerate(options) if draw < option.num_results]  # fmt: skip
+        results: dict[tuple[int, int], Generation] = {}
+        while waiting:
+            jobs: dict[tuple[int, int], Prefix] = {}
+            forks: list[Prefix] = []
+            used: set[int] = set()
+            try:
+                for row, draw in waiting:
+                    if row not in used:
+                        used.add(row)
+                        jobs[row, draw] = prefixes[row]
+                    elif self.pool.num_free:
+                        forks.append(prefixes[row].fork())
+                        jobs[row, draw] = forks[-1]
+                loop = DecodeLoop(self, list(jobs.values()), [options[row].of_draw(draw) for row, draw in jobs])
+                with self._running():  # one autocast region: weights are cast once, not once per token
+                    while loop.active:
+                        loop.advance()
+            finally:
+                for fork in forks:
+                    fork.free()
+            results.update((job, loop.result(index)) for index, job in enumerate(jobs))
+            waiting = [job for job in waiting if job not in results]
+        return [
+            replace(results[row, 0], others=tuple(results[row, draw] for draw in range(1, option.num_results)))
+            for row, option in enumerate(options)
+        ]
+
+    def _trie(self, prefix: Prefix, names: tuple[str, ...]) -> NameTrie:
+        """The names' tokens as they follow this prompt's last text."""
+        tail = trailing_text(prefix.document)
+        key = (tuple(text.text for text in tail), names)
+        if key not in self._tries:
+            if len(self._tries) >= _MAX_TRIES:
+                self._tries.clear()
+            self._tries[key] = NameTrie(names, [continuation_ids(self, tail, name, include_end=True) for name in names])
+        trie = self._tries[key]
+        if len(prefix) + trie.max_length > self.max_length:
+            raise UsageError(
+                f"the prompt ({len(prefix)} tokens) and the longest name ({trie.max_length}) exceed the limit of "
+                f"{self.max_length} tokens; shorten one of them"
+            )
+        return trie
 
     def stream(self, prefix: Prefix, options: Decoding) -> Iterator[str]:
         """Text deltas of one continuation; see `Prefix.stream`."""
+        if options.num_results > 1:
+            raise UsageError(f"num_results is {options.num_results}, but only one text can be streamed")
+        return self._stream(prefix, options)
+
+    def _stream(self, prefix: Prefix, options: Decoding) -> Iterator[str]:
+        if options.num_beams > 1:  # which beam wins is known at the end only
+            yield self.decode([prefix], [options])[0].text
+            return
         # A fork, because the caller may use the prefix between two deltas.
         with prefix.fork() as own:
             loop = DecodeLoop(self, [own], [options], stream=True)
@@ -229,12 +371,14 @@ class Engine:
         max_new_tokens: int | None = None,
         *,
         options: Decoding | Sequence[Decoding] | None = None,
+        names: Sequence[str] | None = None,
         batch_size: int | None = None,
     ) -> list[Generation]:
         """Continue any number of prompts, in ragged batches of similar length; results in the order given.
 
         `options`: one Decoding for all or one each (default: greedy); `max_new_tokens` is short for a greedy one.
-        `batch_size`: at most so many rows at a time (default: the free slots).
+        `names`: see `decode`. `batch_size`: at most so many prompts at a time (default: the free slots). A batch that
+        does not fit into memory is halved.
         """
         documents = list(documents)
         if options is not None and max_new_tokens is not None:
@@ -244,11 +388,11 @@ class Engine:
         each = [options] * len(documents) if isinstance(options, Decoding) else list(options)
         if len(each) != len(documents):
             raise UsageError(f"{len(documents)} prompts, but {len(each)} options")
-        results: dict[int, Generation] = {}
-        for chosen, prefixes in self._batches(documents, batch_size):
-            made = self.decode(prefixes, [each[index] for index in chosen])
-            results.update(zip(chosen, made))
-        return [results[index] for index in range(len(documents))]
+
+        def work(chosen: list[int], prefixes: list[Prefix]) -> list[Generation]:
+            return self.decode(prefixes, [each[index] for index in chosen], names)
+
+        return self._in_batches(documents, batch_size, work)
 
     def score(
         self,
@@ -264,11 +408,11 @@ class Engine:
         """
         documents = list(documents)
         each = _per_document(candidates, len(documents))
-        results: dict[int, list[Score]] = {}
-        for chosen, prefixes in self._batches(documents, batch_size):
-            scores = self.score_prefixes(prefixes, [each[index] for index in chosen], include_end=include_end)
-            results.update(zip(chosen, scores))
-        return [results[index] for index in range(len(documents))]
+
+        def work(chosen: list[int], prefixes: list[Prefix]) -> list[list[Score]]:
+            return self.score_prefixes(prefixes, [each[index] for index in chosen], include_end=include_end)
+
+        return self._in_batches(documents, batch_size, work)
 
     def score_prefixes(
         self, prefixes: Sequence[Prefix], candidates: Sequence[Sequence[str]], *, include_end: bool = False
@@ -284,24 +428,66 @@ class Engine:
         self.pool.clear()
         self.embeddings.clear()
 
-    def _batches(
-        self, documents: Sequence[Document], batch_size: int | None
-    ) -> Iterator[tuple[list[int], list[Prefix]]]:
-        """Indices and prefixes of one batch after another; the prefixes are freed when the next is asked for."""
+    def _in_batches(
+        self,
+        documents: Sequence[Document],
+        batch_size: int | None,
+        work: Callable[[list[int], list[Prefix]], list[Result]],
+    ) -> list[Result]:
+        """Do `work` (indices and their prefixes to results) over all documents, batch by batch; results in order."""
         limit = self.pool.num_free if batch_size is None else min(batch_size, self.pool.num_free)
         if limit < 1:
             reason = "it must be at least 1" if batch_size is not None and batch_size < 1 else "all slots are in use"
             raise UsageError(f"no room for a batch: batch_size is {batch_size}: {reason}")
+        results: dict[int, Result] = {}
         for first in range(0, len(documents), _WINDOW):
             window = documents[first : first + _WINDOW]
             rows = [self.encode(document) for document in window]
-            for chosen in _packed([len(row) for row in rows], limit):
-                prefixes = self._prefill([window[index] for index in chosen], [rows[index] for index in chosen])
-                try:
-                    yield [first + index for index in chosen], prefixes
-                finally:
-                    for prefix in prefixes:
-                        prefix.free()
+            waiting = batches(self._identities(rows, [_input_keys(row) for row in rows]), limit, _TOKEN_BUDGET)[::-1]
+            while waiting:
+                chosen = waiting.pop()
+                indices = [first + index for index in chosen]
+                made = self._attempt([window[i] for i in chosen], [rows[i] for i in chosen], indices, work)
+                if made is not None:
+                    results.update(zip(indices, made, strict=True))
+                    continue
+                self._after_out_of_memory(len(rows[chosen[0]]), len(chosen))
+                half = len(chosen) // 2
+                waiting += [chosen[half:], chosen[:half]]
+        return [results[index] for index in range(len(documents))]
+
+    def _attempt(
+        self,
+        documents: list[Document],
+        rows: list[Row],
+        indices: list[int],
+        work: Callable[[list[int], list[Prefix]], list[Result]],
+    ) -> list[Result] | None:
+        """One batch, or None when the memory did not suffice."""
+        prefixes: list[Prefix] = []
+        try:
+            prefixes = self._prefill(documents, rows)
+            return work(indices, prefixes)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+        finally:
+            for prefix in prefixes:
+                prefix.free()
+
+    def _after_out_of_memory(self, num_tokens: int, num_prompts: int) -> None:
+        """Free what can be freed. Raises UsageError when a single prompt did not fit."""
+        self.num_halvings += 1
+        self.pool.shrink()
+        self.embeddings.clear()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if num_prompts == 1:
+            raise UsageError(
+                f"out of memory with a single prompt of {num_tokens} tokens: use a shorter one, fewer beams or results, "
+                "precision bf16, or a machine with more memory"
+            )
 
     @property
     def forbidden(self) -> Tensor:
@@ -318,14 +504,18 @@ def _forbidden(processor: Processor, vocab_size: int) -> Tensor:
     return forbidden
 
 
-def _packed(lengths: Sequence[int], max_rows: int) -> Iterator[list[int]]:
-    """Indices in batches of similar length, longest first, within the token budget (at least one row each)."""
-    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
-    first = 0
-    while first < len(order):
-        rows = max(1, min(max_rows, _TOKEN_BUDGET // lengths[order[first]]))
-        yield order[first : first + rows]
-        first += rows
+def _input_keys(row: Row) -> tuple[InputKey, ...]:
+    return tuple(InputKey(item.start, item.num_slots, content_key(item)) for item in row.inputs)
+
+
+def _passes(found: Sequence[Stretch]) -> Iterator[list[Stretch]]:
+    """Stretches in passes: parents before children, of similar length, within the token budget (at least one each)."""
+    for _, level in groupby(found, key=lambda stretch: stretch.depth):
+        waiting = sorted(level, key=lambda stretch: stretch.start - stretch.end)
+        while waiting:
+            rows = max(1, _TOKEN_BUDGET // (waiting[0].end - waiting[0].start))
+            yield waiting[:rows]
+            waiting = waiting[rows:]
 
 
 def _per_document(candidates: Sequence[str] | Sequence[Sequence[str]], count: int) -> list[list[str]]:

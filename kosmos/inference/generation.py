@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,10 +11,11 @@ from typing import Any, Literal
 from kosmos.errors import UsageError, nearest
 
 FinishReason = Literal["end", "length", "stop"]
+EarlyStopping = bool | Literal["never"]
 
 # SentencePiece writes this where bytes do not make a whole glyph yet.
 _INCOMPLETE_GLYPH = "\ufffd"
-_KIND_NAMES = {int: "a whole number", float: "a number", tuple: "a list of strings"}
+_KIND_NAMES = {int: "a whole number", float: "a number", tuple: "a list of strings", bool: 'true, false or "never"'}
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,11 @@ class Decoding:
     top_p           draw among the fewest tokens whose probabilities, after top_k, sum to top_p
     seed            of this request alone: the draw does not depend on what else is in the batch
     stop            the text ends before the first of these strings
+    num_beams       beams kept by beam search (1: none)
+    length_penalty  finished beams are ranked by sum of log-probabilities / length ** length_penalty, `</s>` counted
+    early_stopping  of beams. False: stop when the best open beam, at its present length, is worse than every finished
+                    one; True: stop at `num_beams` finished ones; "never": only when no longer text could be better
+    num_results     continuations wanted: the best beams, or so many draws
     """
 
     max_new_tokens: int = 64
@@ -36,6 +43,10 @@ class Decoding:
     top_p: float = 1.0
     seed: int = 0
     stop: tuple[str, ...] = ()
+    num_beams: int = 1
+    length_penalty: float = 1.0
+    early_stopping: EarlyStopping = False
+    num_results: int = 1
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
@@ -53,11 +64,36 @@ class Decoding:
             raise UsageError(f"top_p is {self.top_p}; it must lie above 0 and be at most 1")
         if isinstance(self.stop, str) or not all(isinstance(text, str) and text for text in self.stop):
             raise UsageError("stop must be a list of strings that are not empty")
+        self._check_beams()
+
+    def _check_beams(self) -> None:
+        if self.num_beams < 1:
+            raise UsageError(f"num_beams is {self.num_beams}; it must be at least 1")
+        if not abs(self.length_penalty) < float("inf"):
+            raise UsageError(f"length_penalty is {self.length_penalty}; it must be a finite number")
+        if self.early_stopping not in (True, False, "never"):
+            raise UsageError(f"early_stopping is {self.early_stopping!r}; it must be true, false or never")
+        if self.num_beams > 1 and self.temperature > 0:
+            raise UsageError("beams and drawing exclude each other; leave out num_beams or temperature")
+        if self.num_results < 1:
+            raise UsageError(f"num_results is {self.num_results}; it must be at least 1")
+        if self.num_results > 1 and self.temperature == 0 and self.num_results > self.num_beams:
+            raise UsageError(
+                f"num_results is {self.num_results}, but greedy search has one result and beam search num_beams "
+                f"({self.num_beams}); raise num_beams, or draw with a temperature"
+            )
+
+    def of_draw(self, draw: int) -> Decoding:
+        """The options of one of several draws; the first is drawn as if it were alone."""
+        if draw == 0:
+            return dataclasses.replace(self, num_results=1)
+        digest = hashlib.blake2b(f"{self.seed}/{draw}".encode(), digest_size=8).digest()
+        return dataclasses.replace(self, num_results=1, seed=int.from_bytes(digest) >> 1)
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any], defaults: Decoding | None = None) -> Decoding:
         """A Decoding from names and values, as of JSON or keywords. Raises UsageError for unknown names or types."""
-        kinds = {field.name: type(field.default) for field in dataclasses.fields(cls)}
+        kinds: dict[str, type] = {field.name: type(field.default) for field in dataclasses.fields(cls)}
         values: dict[str, Any] = {}
         for name, value in fields.items():
             if name not in kinds:
@@ -68,6 +104,9 @@ class Decoding:
                 value = tuple(value)
             elif kinds[name] is float and type(value) is int:
                 value = float(value)
+            if name == "early_stopping" and value == "never":
+                values[name] = value
+                continue
             if type(value) is not kinds[name]:
                 raise UsageError(f"{name} is {value!r}; it must be {_KIND_NAMES[kinds[name]]}")
             values[name] = value
@@ -82,12 +121,21 @@ class Generation:
     token_ids      every generated token, a closing `</s>` included
     log_probs      natural log-probability of each token under the model (whole vocabulary, temperature 1)
     finish_reason  "end": `</s>` came; "length": the limit was reached; "stop": a stop string came
+    score          sum of log_probs; of beams, divided by length ** length_penalty: what they are ranked by
+    others         further results when more than one was asked for: beams best first, draws in order
     """
 
     text: str
     token_ids: tuple[int, ...]
     log_probs: tuple[float, ...]
     finish_reason: FinishReason
+    score: float = 0.0
+    others: tuple[Generation, ...] = ()
+
+    @property
+    def all(self) -> tuple[Generation, ...]:
+        """This one and the others, best first."""
+        return (dataclasses.replace(self, others=()), *self.others)
 
 
 @dataclass(frozen=True)

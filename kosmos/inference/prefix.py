@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kosmos.document import Document
 from kosmos.errors import UsageError
-from kosmos.inference.generation import Decoding, Generation, Score
+from kosmos.inference.generation import Decoding, EarlyStopping, Generation, Score
 
 if TYPE_CHECKING:
     from kosmos.inference.engine import Engine
@@ -86,6 +86,17 @@ class Prefix:
         """Give the slot back; calling it twice is harmless."""
         self._release()
 
+    def give_up(self) -> None:
+        """Part with the slot without giving it back: another prefix has it now."""
+        self._release.detach()
+
+    def reread(self, document: Document, take: bool = False) -> Prefix:
+        """The prefix of another document; only what differs from this one's beginning is run.
+
+        With `take` the new prefix has this one's slot, and this one is as after `free`.
+        """
+        return self._engine.reread(self, document, take)
+
     def greedy(self, max_new_tokens: int = 64, *, min_new_tokens: int = 0, stop: Sequence[str] = ()) -> Generation:
         """The most probable token each time."""
         decoding = Decoding(max_new_tokens, min_new_tokens, stop=tuple(stop))
@@ -101,10 +112,47 @@ class Prefix:
         *,
         min_new_tokens: int = 0,
         stop: Sequence[str] = (),
+        num_results: int = 1,
     ) -> Generation:
-        """A drawn continuation; the same seed gives the same one."""
-        decoding = Decoding(max_new_tokens, min_new_tokens, temperature, top_k, top_p, seed, tuple(stop))
+        """A drawn continuation; the same seed gives the same one. Further ones are its `others`."""
+        decoding = Decoding(
+            max_new_tokens, min_new_tokens, temperature, top_k, top_p, seed, tuple(stop), num_results=num_results
+        )
         return self._engine.decode([self], [decoding])[0]
+
+    def beam(
+        self,
+        num_beams: int = 5,
+        max_new_tokens: int = 64,
+        *,
+        length_penalty: float = 1.0,
+        early_stopping: EarlyStopping = False,
+        min_new_tokens: int = 0,
+        stop: Sequence[str] = (),
+        num_results: int = 1,
+    ) -> Generation:
+        """The best continuation that beam search finds; the next best are its `others`."""
+        decoding = Decoding(
+            max_new_tokens,
+            min_new_tokens,
+            stop=tuple(stop),
+            num_beams=num_beams,
+            length_penalty=length_penalty,
+            early_stopping=early_stopping,
+            num_results=num_results,
+        )
+        return self._engine.decode([self], [decoding])[0]
+
+    def constrained(
+        self, names: Sequence[str], num_beams: int = 2, *, length_penalty: float = 1.0, num_results: int = 1
+    ) -> Generation:
+        """The best of `names` (with the space before each, as in `score`) that beam search in their trie finds.
+
+        The paper's way for ImageNet, two beams. As many beams as names find the best for sure; so does `score` with
+        `include_end`, which is faster then.
+        """
+        decoding = Decoding(num_beams=num_beams, length_penalty=length_penalty, num_results=num_results)
+        return self._engine.decode([self], [decoding], names)[0]
 
     def stream(self, max_new_tokens: int = 64, decoding: Decoding | None = None) -> Iterator[str]:
         """Text as it comes; the pieces joined are the `text` of the same generation. Greedy without `decoding`."""

@@ -90,6 +90,11 @@ class Kosmos(nn.Module):
         """Hidden states [..., D] -> logits [..., V]; the matrix is the embedding's."""
         return self.decoder.head(hidden)
 
+    @property
+    def head_weight(self) -> Tensor:
+        """[V, D], the matrix of `head`."""
+        return self.decoder.embedding.weight
+
     def trainable_parameters(self) -> list[nn.Parameter]:
         """The parameters an optimizer may have; frozen ones would be moved by weight decay."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kosmos.batch import Batch, ModalityInputs, round_up
@@ -18,6 +17,7 @@ from kosmos.data.stream import micro_batches
 from kosmos.errors import ConfigError, DataError, KosmosError
 from kosmos.modality import get_modality
 from kosmos.model.kosmos import Kosmos
+from kosmos.training.linear_cross_entropy import linear_cross_entropy
 from kosmos.training.optimizer import Optimizer
 from kosmos.training.parallel import reduce_gradients
 from kosmos.training.precision import autocast
@@ -54,9 +54,8 @@ class TrainingModule(nn.Module):
         # A few positions more, whose targets are ignored: the number of shapes stays small.
         filler = where.new_zeros(max(1, round_up(count)) - count)
         targets = torch.cat((targets[where], filler.fill_(_IGNORED)))
-        logits = self.model.head(hidden[torch.cat((where, torch.zeros_like(filler)))])
-        # cross_entropy in fp32, whatever autocast gave
-        loss = F.cross_entropy(logits.float(), targets, reduction="sum", ignore_index=_IGNORED)
+        rows = hidden[torch.cat((where, torch.zeros_like(filler)))]
+        loss = linear_cross_entropy(rows, self.model.head_weight, targets, _IGNORED)
         return loss, torch.tensor(count, device=targets.device)
 
     def _hidden(self, batch: Batch) -> Tensor:

@@ -1,0 +1,85 @@
+"""The tiny Engine's model as transformers' Kosmos2, with the same weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import Kosmos2Config, Kosmos2ForConditionalGeneration
+
+from kosmos.batch import collate
+from kosmos.document import Document
+from kosmos.inference.engine import Engine
+from kosmos.model.kosmos import Kosmos
+from kosmos.processor import Processor
+from kosmos.tokenizer import Tokenizer
+from tests.model.kosmos2_weights import native_config, native_weights
+
+NUM_LATENTS = 3
+
+
+def paired_engine(tokenizer: Tokenizer) -> tuple[Engine, Kosmos2ForConditionalGeneration]:
+    """A random Kosmos2 and our Engine on its weights; it wanders and ends at times."""
+    torch.manual_seed(3)
+    config = Kosmos2Config(
+        text_config={
+            "vocab_size": tokenizer.vocab_size,
+            "max_position_embeddings": 128,
+            "embed_dim": 32,
+            "layers": 2,
+            "ffn_dim": 64,
+            "attention_heads": 4,
+            "dropout": 0.0,
+            "attention_dropout": 0.0,
+        },
+        vision_config={
+            "hidden_size": 24,
+            "intermediate_size": 48,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "image_size": 16,
+            "patch_size": 8,
+        },
+        latent_query_num=NUM_LATENTS,
+    )
+    theirs = Kosmos2ForConditionalGeneration(config).eval()
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+        width = config.text_config.embed_dim
+        theirs.text_model.model.layer_norm.weight.copy_(torch.randint(0, 2, (width,)) * 2.0 - 1.0)
+        theirs.text_model.model.embed_tokens.weight[tokenizer.eos_id] *= 1.5
+    model = Kosmos(native_config(config)).eval()
+    model.load_state_dict(native_weights(theirs))
+    return Engine(model, Processor(tokenizer, model.config), max_slots=8), theirs
+
+
+def their_beams(engine: Engine, theirs: Kosmos2ForConditionalGeneration, document: Document, **options: Any) -> Any:
+    """What transformers' `generate` makes of a prompt: the new tokens [n] of each returned sequence, and its score."""
+    row = engine.processor.encode(document.unsupervised(), end=False)
+    batch = collate([row], pad_id=1)
+    given: dict[str, Any] = {"input_ids": batch.token_ids, "attention_mask": torch.ones_like(batch.token_ids)}
+    model: Any = theirs.text_model
+    if batch.inputs:
+        model = theirs
+        encoder: Any = engine.model.encoders["image"]
+        given["pixel_values"] = encoder.normalize(batch.inputs["image"].features)
+        mask = torch.zeros_like(batch.token_ids).flatten()
+        mask[batch.inputs["image"].slots.flatten()] = 1
+        given["image_embeds_position_mask"] = mask.view_as(batch.token_ids)
+    tokenizer = engine.processor.tokenizer
+    with torch.no_grad():
+        made = model.generate(
+            **given,
+            **options,
+            do_sample=False,
+            eos_token_id=tokenizer.eos_id,
+            pad_token_id=tokenizer.pad_id,
+            suppress_tokens=engine.forbidden.nonzero().flatten().tolist(),
+            return_dict_in_generate=True,
+            output_scores=True,
+        )
+    new: list[Tensor] = [sequence[len(row) :] for sequence in made.sequences]
+    tokens = [[t for t in sequence.tolist() if t != tokenizer.pad_id] for sequence in new]
+    return tokens, made.sequences_scores.tolist() if "sequences_scores" in made else None
