@@ -485,8 +485,8 @@ class Engine:
             torch.cuda.empty_cache()
         if num_prompts == 1:
             raise UsageError(
-                f"out of memory with a single prompt of {num_tokens} tokens: use a shorter one, fewer beams or results, "
-                "precision bf16, or a machine with more memory"
+                f"out of memory with a single prompt of {num_tokens} tokens: use a shorter one, fewer beams or "
+                "results, precision bf16, or a machine with more memory"
             )
 
     @property

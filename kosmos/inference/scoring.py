@@ -1,8 +1,8 @@
-"""Candidate scoring: all candidates of a prompt run behind it in one row, blind to each other.
+"""Candidate scoring: all candidates of a prompt run behind it in one row, as a tree of their tokens.
 
-The row is [prompt][candidate 1][candidate 2]...; each candidate's tokens see the prompt and themselves, at the
-positions they would have alone. So the prompt is neither read nor copied again, and the sums are those of one pass
-per candidate.
+A token that several candidates begin with stands there once. Each sees the prompt and its own ancestors, at the
+position it would have alone. So the prompt is neither read nor copied again, and the sums are those of one pass per
+candidate.
 """
 
 from __future__ import annotations
@@ -84,83 +84,118 @@ def _score_first_tokens(log_probs: Tensor, works: Sequence[Sequence[_Work]]) -> 
             work.sum = value
 
 
-def _passes(works: Sequence[Sequence[_Work]], handles: Sequence[int]) -> Iterator[list[list[_Work]]]:
-    """Candidates of more than one token, as rows of one prefix each, in passes of bounded size."""
-    rows: list[list[_Work]] = []
+class _Tree:
+    """Tokens of some candidates of one prompt, each but the last of a candidate as a column of the row."""
+
+    def __init__(self, prefix: int) -> None:
+        self.prefix = prefix
+        self.tokens: list[int] = []
+        self.parents: list[int] = []  # columns of this tree; -1: the prompt
+        self.targets: list[tuple[int, int, _Work]] = []  # column, the token that follows it, whose it is
+        self._places: dict[tuple[int, int], int] = {}
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def missing(self, work: _Work) -> int:
+        """Columns that adding this candidate would make."""
+        parent = -1
+        for depth, token in enumerate(work.token_ids[:-1]):
+            place = self._places.get((parent, token))
+            if place is None:
+                return len(work.token_ids) - 1 - depth
+            parent = place
+        return 0
+
+    def add(self, work: _Work) -> None:
+        parent = -1
+        for token, following in zip(work.token_ids, work.token_ids[1:]):
+            place = self._places.get((parent, token))
+            if place is None:
+                place = self._places[parent, token] = len(self.tokens)
+                self.tokens.append(token)
+                self.parents.append(parent)
+            self.targets.append((place, following, work))
+            parent = place
+
+    def depths(self) -> list[int]:
+        """How many ancestors each column has."""
+        found: list[int] = []
+        for parent in self.parents:
+            found.append(0 if parent < 0 else found[parent] + 1)
+        return found
+
+    def ancestry(self, width: int) -> Tensor:
+        """bool [width, width]: which column sees which; each sees its ancestors and itself."""
+        seen = torch.zeros(width, width, dtype=torch.bool)
+        for column, parent in enumerate(self.parents):
+            if parent >= 0:
+                seen[column] = seen[parent]
+            seen[column, column] = True
+        return seen
+
+
+def _passes(works: Sequence[Sequence[_Work]], handles: Sequence[int]) -> Iterator[list[_Tree]]:
+    """Candidates of more than one token, as trees of one prefix each, in passes of bounded size."""
+    waiting: list[_Tree] = []
     for row in works:
-        current: list[_Work] = []
-        size = 0
-        for work in row:
-            cost = len(work.token_ids) - 1
-            if cost < 1:
-                continue
-            if current and size + cost > _ROW_TOKENS:
-                rows.append(current)
-                current, size = [], 0
-            current.append(work)
-            size += cost
-        if current:
-            rows.append(current)
-    waiting = rows
+        current: _Tree | None = None
+        # Sorted, so that those with a common beginning are neighbours.
+        for work in sorted((work for work in row if len(work.token_ids) > 1), key=lambda work: work.token_ids):
+            if current is None or (len(current) and len(current) + current.missing(work) > _ROW_TOKENS):
+                current = _Tree(work.prefix)
+                waiting.append(current)
+            current.add(work)
     while waiting:
-        chosen: list[list[_Work]] = []
+        chosen: list[_Tree] = []
         taken: set[int] = set()
-        left: list[list[_Work]] = []
+        left: list[_Tree] = []
         width = 0
-        for row in waiting:
+        for tree in waiting:
             # One row per prefix and pass: two rows would write to the same slot.
-            handle = handles[row[0].prefix]
-            wider = max(width, sum(len(work.token_ids) - 1 for work in row))
+            handle = handles[tree.prefix]
+            wider = max(width, len(tree))
             if handle in taken or (chosen and wider * (len(chosen) + 1) > _PASS_TOKENS):
-                left.append(row)
+                left.append(tree)
                 continue
-            chosen.append(row)
+            chosen.append(tree)
             taken.add(handle)
             width = wider
         yield chosen
         waiting = left
 
 
-def _score_rest(engine: Engine, prefixes: Sequence[Prefix], rows: list[list[_Work]]) -> None:
+def _score_rest(engine: Engine, prefixes: Sequence[Prefix], trees: list[_Tree]) -> None:
     """One forward pass: row b holds some candidates of one prefix; the last token of each needs no pass."""
-    by_handle = {prefixes[row[0].prefix].handle: row for row in rows}
+    by_handle = {prefixes[tree.prefix].handle: tree for tree in trees}
     handles = engine.pool.arrange(list(by_handle))
-    rows = [by_handle[handle] for handle in handles]
-    lengths = [len(prefixes[row[0].prefix]) for row in rows]
-    width = max(sum(len(work.token_ids) - 1 for work in row) for row in rows)
-    token_ids = torch.full((len(rows), width), engine.processor.tokenizer.pad_id)
-    positions = torch.zeros(len(rows), width, dtype=torch.long)
-    branch = torch.full((len(rows), width), -1)  # which candidate a column belongs to; padding: none
-    targets: list[tuple[int, int, int, _Work]] = []  # row, column, the token that follows it, whose it is
-    for index, (row, length) in enumerate(zip(rows, lengths)):
-        column = 0
-        for number, work in enumerate(row):
-            inner = work.token_ids[:-1]
-            span = slice(column, column + len(inner))
-            token_ids[index, span] = torch.tensor(inner)
-            positions[index, span] = torch.arange(length, length + len(inner))
-            branch[index, span] = number
-            targets += [(index, column + k, token, work) for k, token in enumerate(work.token_ids[1:])]
-            column += len(inner)
+    trees = [by_handle[handle] for handle in handles]
+    lengths = [len(prefixes[tree.prefix]) for tree in trees]
+    width = max(len(tree) for tree in trees)
+    token_ids = torch.full((len(trees), width), engine.processor.tokenizer.pad_id)
+    positions = torch.zeros(len(trees), width, dtype=torch.long)
+    for index, (tree, length) in enumerate(zip(trees, lengths)):
+        token_ids[index, : len(tree)] = torch.tensor(tree.tokens)
+        positions[index, : len(tree)] = length + torch.tensor(tree.depths())
     device = engine.device
     starts = torch.tensor(lengths, device=device)
     uniform = lengths[0] if min(lengths) == max(lengths) else None
     step = engine.pool.step(handles, width, starts, uniform)
-    mask = _ancestry(starts, branch.to(device), step.width)
+    mask = _visible(starts, torch.stack([tree.ancestry(width) for tree in trees]).to(device), step.width)
     hidden = engine.forward_step(token_ids.to(device), step.override(positions.to(device), mask))
+    targets = [(index, *target) for index, tree in enumerate(trees) for target in tree.targets]
     at = torch.tensor([target[:3] for target in targets], device=device)
-    logits = engine.head(hidden[at[:, 0], at[:, 1]])
-    picked = logits.gather(-1, at[:, 2:])[:, 0] - logits.logsumexp(-1)
-    for (_, _, _, work), value in zip(targets, picked.tolist()):
+    # Logits once for each column, however many candidates go on from it.
+    places, which = torch.unique(at[:, :2], dim=0, return_inverse=True)
+    log_probs = engine.head(hidden[places[:, 0], places[:, 1]]).log_softmax(-1)
+    for (*_, work), value in zip(targets, log_probs[which, at[:, 2]].tolist()):
         work.sum += value
 
 
-def _ancestry(starts: Tensor, branch: Tensor, width: int) -> Tensor:
-    """bool [B, T, S]: a column of the prompt, or an earlier one (or itself) of the same candidate."""
-    num_rows, num_tokens = branch.shape
+def _visible(starts: Tensor, ancestry: Tensor, width: int) -> Tensor:
+    """bool [B, T, S]: the columns of the prompt, and those of `ancestry` [B, T, T] behind it."""
+    num_rows, num_tokens, _ = ancestry.shape
     columns = torch.arange(width, device=starts.device)
-    prompt = (columns < starts[:, None])[:, None, :].expand(num_rows, num_tokens, width)
-    same = (branch[:, :, None] == branch[:, None, :]).tril()
-    mask = prompt.clone()
+    mask = (columns < starts[:, None])[:, None, :].repeat(1, num_tokens, 1)
     own = starts[:, None] + torch.arange(num_tokens, device=starts.device)  # [B, T]: the columns written
-    return mask.scatter(2, own[:, None, :].expand(-1, num_tokens, -1), same)
+    return mask.scatter_(2, own[:, None, :].expand(-1, num_tokens, -1), ancestry)

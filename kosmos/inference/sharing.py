@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -52,8 +53,7 @@ def stretches(prompts: Sequence[np.ndarray], min_shared: int = MIN_SHARED) -> li
     order = sorted(range(len(prompts)), key=lambda index: prompts[index].tolist())
     # What a prompt shares with its neighbour; its own last token is run anyway, for the logits behind it.
     shared = [
-        min(common_length(prompts[a], prompts[b]), len(prompts[a]) - 1, len(prompts[b]) - 1)
-        for a, b in zip(order, order[1:])
+        min(common_length(prompts[a], prompts[b]), len(prompts[a]) - 1, len(prompts[b]) - 1) for a, b in pairwise(order)
     ]
     found = list(_split(prompts, order, shared, 0, 0, min_shared))
     return sorted(found, key=lambda stretch: stretch.depth)

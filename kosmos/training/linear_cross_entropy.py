@@ -1,7 +1,8 @@
 """The output head and its loss in one, a block of rows at a time.
 
-The logits of a step are its largest tensor: 2,048 tokens times 64,007 words are 0.5 GB in fp32, and plain autograd keeps
-three of that size. Here a block's logits become its loss and its gradients at once, in memory that stays in the cache.
+The logits of a step are its largest tensor: 2,048 tokens times 64,007 words are 0.5 GB in fp32, and plain autograd
+keeps three of that size. Here a block's logits become its loss and its gradients at once, in memory that stays in the
+cache.
 """
 
 from __future__ import annotations
@@ -22,28 +23,32 @@ _WORTH = 1 << 22
 
 
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, ignored: int) -> Tensor:
-    """Sum of negative log-likelihoods, fp32 scalar, of `targets` int64 [N] under the logits hidden [N, D] weight [V, D].
+    """Sum of negative log-likelihoods, fp32 scalar, of `targets` int64 [N]; logits are hidden [N, D] times weight [V, D].
 
     Targets equal to `ignored` count nothing. The logits are made in the autocast type and summed up in fp32.
     """
     if hidden.shape[0] * weight.shape[0] <= _WORTH:
         return F.cross_entropy(F.linear(hidden, weight).float(), targets, reduction="sum", ignore_index=ignored)
     rows = max(1, _BLOCK.get(hidden.device.type, _BLOCK["cuda"]) // weight.shape[0])
-    loss: Tensor = _LinearCrossEntropy.apply(hidden, weight, targets, ignored, rows)
+    # Inside of a Function gradients are off always, and what it is told of its inputs does not change under no_grad.
+    learns = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
+    loss: Tensor = _LinearCrossEntropy.apply(hidden, weight, targets, ignored, rows, learns)
     return loss
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """Gradients are made in the forward pass, while a block's logits are at hand; the backward pass only scales them."""
+    """Gradients are made in the forward pass, while a block's logits are at hand; the backward pass scales them."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, ignored: int, rows: int) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, ignored: int, rows: int, learns: bool
+    ) -> Tensor:
         kind = hidden.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         with torch.autocast(kind, enabled=False):
             matrix, inputs = weight.to(dtype), hidden.to(dtype)  # [V, D], [N, D]
-            if not any(ctx.needs_input_grad):
+            if not learns:
                 for first in range(0, len(inputs), rows):
                     span = slice(first, first + rows)
                     total += _loss(_log_probs(inputs[span], matrix), targets[span], ignored)
@@ -72,11 +77,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
         (scale,) = gradients
         grad_hidden, grad_weight = ctx.saved_tensors
         # In place: these are nobody else's, and large. A second backward pass of the same graph is an error of torch's.
-        return grad_hidden.mul_(scale), grad_weight.mul_(scale), None, None, None
+        return grad_hidden.mul_(scale), grad_weight.mul_(scale), None, None, None, None
 
 
 def _log_probs(block: Tensor, matrix: Tensor) -> Tensor:

@@ -46,8 +46,9 @@ def paired_engine(tokenizer: Tokenizer) -> tuple[Engine, Kosmos2ForConditionalGe
     theirs = Kosmos2ForConditionalGeneration(config).eval()
     with torch.no_grad():
         for parameter in theirs.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.05)
-        width = config.text_config.embed_dim
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+        width = config.get_text_config().hidden_size
+        theirs.text_model.model.embed_tokens.weight.mul_(3.0)
         theirs.text_model.model.layer_norm.weight.copy_(torch.randint(0, 2, (width,)) * 2.0 - 1.0)
         theirs.text_model.model.embed_tokens.weight[tokenizer.eos_id] *= 1.5
     model = Kosmos(native_config(config)).eval()
@@ -60,17 +61,20 @@ def their_beams(engine: Engine, theirs: Kosmos2ForConditionalGeneration, documen
     row = engine.processor.encode(document.unsupervised(), end=False)
     batch = collate([row], pad_id=1)
     given: dict[str, Any] = {"input_ids": batch.token_ids, "attention_mask": torch.ones_like(batch.token_ids)}
-    model: Any = theirs.text_model
     if batch.inputs:
-        model = theirs
         encoder: Any = engine.model.encoders["image"]
-        given["pixel_values"] = encoder.normalize(batch.inputs["image"].features)
         mask = torch.zeros_like(batch.token_ids).flatten()
         mask[batch.inputs["image"].slots.flatten()] = 1
         given["image_embeds_position_mask"] = mask.view_as(batch.token_ids)
+        with torch.no_grad():
+            pixels = encoder.normalize(batch.inputs["image"].features)
+            embeddings = theirs(pixel_values=pixels, **given).image_embeds
+        # One row of all pictures: as rows of their own, `generate` would repeat each for every beam, and mix them up.
+        given["image_embeds"] = embeddings.flatten(0, 1)[None]
     tokenizer = engine.processor.tokenizer
+    text_model: Any = theirs.text_model
     with torch.no_grad():
-        made = model.generate(
+        made = text_model.generate(
             **given,
             **options,
             do_sample=False,

@@ -55,8 +55,9 @@ def test_the_comparison_is_not_trivial(paired: tuple[Engine, Kosmos2ForCondition
     made = {p: engine.generate(PROMPTS, options=Decoding(12, num_beams=5, length_penalty=p, num_results=5))
             for p in (0.0, 2.0)}  # fmt: skip
     lengths = {len(result.token_ids) for generation in made[0.0] for result in generation.all}
-    assert len(lengths) > 3
-    assert {result.finish_reason for generation in made[2.0] for result in generation.all} == {"end", "length"}
+    assert len(lengths) > 2
+    reasons = {result.finish_reason for both in made.values() for generation in both for result in generation.all}
+    assert reasons == {"end", "length"}
     greedy = engine.generate(PROMPTS, 12)
     assert any(g.token_ids != b.token_ids for g, b in zip(greedy, made[0.0]))
     assert any(a.token_ids != b.token_ids for a, b in zip(made[0.0], made[2.0]))
@@ -122,7 +123,7 @@ def test_beams_leave_the_prefix_alone(engine: Engine) -> None:
 def test_a_stop_string_ends_a_beam(engine: Engine) -> None:
     free = engine.generate(PROMPTS, options=Decoding(12, num_beams=3))
     words = [made.text.split() for made in free]
-    prompt, stop = next((p, w[2]) for p, w in zip(PROMPTS, words) if len(w) > 3 and w[2] not in w[:2])
+    prompt, stop = next((p, w[1]) for p, w in zip(PROMPTS, words) if len(w) > 2 and w[1] not in w[0])
     made = engine.generate([prompt], options=Decoding(12, num_beams=3, stop=(stop,), num_results=3))[0]
     assert any(result.finish_reason == "stop" for result in made.all)
     assert all(stop not in result.text for result in made.all)
@@ -162,9 +163,8 @@ def test_names_that_cannot_be(engine: Engine) -> None:
             prefix.constrained([])
         with pytest.raises(UsageError, match="empty name"):
             prefix.constrained([" red", ""])
-    long = Document(" ".join(["house"] * 60))
-    with engine.prefill(long) as prefix, pytest.raises(UsageError, match="longest name"):
-        prefix.constrained([" " + " ".join(["house"] * 60)])
+        with pytest.raises(UsageError, match="longest name"):
+            prefix.constrained([" " + " ".join(["house"] * 130)])
     assert engine.generate([Document("a")], options=Decoding(num_beams=2), names=[" red", " red"])[0].text == "red"
 
 
