@@ -19,7 +19,7 @@ import numpy as np
 import PIL.Image
 import torch
 
-from kosmos.chat import Role, Turn, chat_document
+from kosmos.chat_format import Role, Turn, chat_document
 from kosmos.config import Precision
 from kosmos.document import Document, Image, Segment
 from kosmos.errors import UsageError

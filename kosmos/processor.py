@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import groupby
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 
 import kosmos.images  # noqa: F401  registers the modality `image`
 from kosmos.batch import Sequence, SlotInput
-from kosmos.chat import DEFAULT_FORMAT, get_format
+from kosmos.chat_format import DEFAULT_FORMAT, get_format
 from kosmos.config import ModelConfig
 from kosmos.config_files import dump_yaml, load_config, read_yaml, save_config
 from kosmos.document import Document, End, Segment, Text
@@ -21,6 +21,9 @@ from kosmos.storage import make_folder, write_atomic
 from kosmos.tokenizer import Tokenizer
 
 PROCESSOR_FILE = "processor.yaml"
+
+# Makes a segment's features: (modality, segment, configuration, training) -> array.
+FeatureMaker = Callable[[Modality, Segment, ModelConfig, bool], np.ndarray]
 
 # The names of what this version does to text and pictures; a folder that names something else is refused.
 FORMATS = {
@@ -34,7 +37,7 @@ FORMATS = {
 class Processor:
     """Encodes Documents for one model: its tokenizer, its picture size, its slots per segment.
 
-    `chat_format` names the form that `kosmos.chat` gives to turns. Raises ConfigError when the tokenizer has more
+    `chat_format` names the form that `kosmos.chat_format` gives to turns. Raises ConfigError when the tokenizer has more
     entries than the model has embeddings.
     """
 
@@ -49,13 +52,22 @@ class Processor:
         self.config = config
         self.chat_format = chat_format
 
-    def encode(self, document: Document, *, training: bool = False, start: bool = True, end: bool = True) -> Sequence:
+    def encode(
+        self,
+        document: Document,
+        *,
+        training: bool = False,
+        start: bool = True,
+        end: bool = True,
+        features: FeatureMaker | None = None,
+    ) -> Sequence:
         """One Sequence of a Document (paper 2.1, Table 21): token_ids [T], supervised [T], inputs in order.
 
         `<s>` if `start`; each non-text segment as its begin token, its slots and its end token; text as pieces;
         `</s>` for every End, and a closing one if `end` and the last segment is no End. Supervised are the tokens
         of supervised Text, `</s>` of a supervised End, and the closing `</s>` when the last Text or End is: to
-        predict `<image>`, a slot or `</image>` never counts in the loss. Raises ImageError, or UsageError for a
+        predict `<image>`, a slot or `</image>` never counts in the loss. `features` may give what it has kept instead of
+        asking the modality, as the Engine's cache does; nothing is kept here. Raises ImageError, or UsageError for a
         modality that the model does not take.
         """
         tokenizer = self.tokenizer
@@ -77,9 +89,9 @@ class Processor:
                     continue
                 modality = self._modality(segment)
                 num_slots = modality.num_slots(self.config)
-                features = modality.features(segment, self.config, training)
+                made = (features or _make_features)(modality, segment, self.config, training)
                 ids.append(tokenizer.special_id(modality.begin))
-                inputs.append(SlotInput(modality.name, len(ids), num_slots, features))
+                inputs.append(SlotInput(modality.name, len(ids), num_slots, made))
                 ids += [tokenizer.slot_id] * num_slots
                 ids.append(tokenizer.special_id(modality.end))
                 supervised += [False] * (num_slots + 2)
@@ -149,3 +161,7 @@ class Processor:
                 raise StorageError(f"{folder / PROCESSOR_FILE}: {key}: '{stored.get(key)}' is unknown to this version")
         config = load_config(folder / CONFIG_FILE, ModelConfig)
         return cls(Tokenizer.load(folder), config, str(stored.get("chat_format", DEFAULT_FORMAT)))
+
+
+def _make_features(modality: Modality, segment: Segment, config: ModelConfig, training: bool) -> np.ndarray:
+    return modality.features(segment, config, training)

@@ -8,7 +8,7 @@ import pytest
 
 import kosmos
 from kosmos import api
-from kosmos.chat import chat_document
+from kosmos.chat_format import chat_document
 from kosmos.document import Document, Image
 from kosmos.errors import DataError, UsageError
 from kosmos.inference.engine import Engine

@@ -1,4 +1,4 @@
-"""Chat: turns to a Document in a named format. The format's name is stored with the weights.
+"""Chat format: turns to a Document in a named format. The format's name is stored with the weights.
 
 `kosmos-qa` is the paper's prompt for questions about pictures ("Question: ... Answer: ..."), turn after turn.
 """

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kosmos.chat import Turn, chat_document, get_format
+from kosmos.chat_format import Turn, chat_document, get_format
 from kosmos.document import Document, End, Image, Segment, Text
 from kosmos.errors import UsageError
 from kosmos.example import split_answer
