@@ -22,6 +22,10 @@ class UsageError(KosmosError):
     exit_code = 2
 
 
+class PromptTooLong(UsageError):
+    """A prompt leaves no room for an answer within the model's length (exit code 2)."""
+
+
 class ConfigError(UsageError):
     """A configuration key is unknown, missing or of the wrong type (exit code 2)."""
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import groupby
+from pathlib import Path
 from typing import TypeVar, overload
 
 import numpy as np
@@ -20,11 +21,13 @@ from kosmos.batch import Batch, ModalityInputs
 from kosmos.batch import Sequence as Row
 from kosmos.config import Precision
 from kosmos.document import Document
-from kosmos.errors import UsageError
+from kosmos.errors import PromptTooLong, UsageError
 from kosmos.inference.beams import BeamLoop
 from kosmos.inference.cache import SlotPool, Step
 from kosmos.inference.decode_loop import DecodeLoop
-from kosmos.inference.embedding_cache import EmbeddingCache, content_key
+from kosmos.inference.embedding_cache import EmbeddingCache
+from kosmos.inference.embedding_store import DEFAULT_MAX_BYTES, EmbeddingStore
+from kosmos.inference.feature_cache import FeatureCache
 from kosmos.inference.generation import Decoding, Generation, Score
 from kosmos.inference.memory import is_out_of_memory
 from kosmos.inference.names import NameTrie
@@ -61,6 +64,9 @@ class Engine:
     max_slots   prompts held at once
     max_length  tokens of a prompt and its continuation (default: the model's max_positions)
     precision   "bf16" runs the matrix products in bfloat16 (autocast); weights, logits and log-probs stay fp32
+    image_cache_bytes, image_cache_dir   how much of the pictures' embeddings stays in memory; a folder that keeps them
+                longer (up to image_cache_dir_bytes), for other processes too. The model's weights are in their keys
+    feature_cache_bytes   how much of the pictures' pixels stays, so that they are not decoded again
 
     The model is put into evaluation mode. After its weights have changed, call `clear`.
     """
@@ -74,6 +80,9 @@ class Engine:
         max_length: int | None = None,
         precision: Precision = "fp32",
         image_cache_bytes: int = 256 << 20,
+        image_cache_dir: str | Path | None = None,
+        image_cache_dir_bytes: int = DEFAULT_MAX_BYTES,
+        feature_cache_bytes: int = 64 << 20,
     ) -> None:
         if max_slots < 1:
             raise UsageError(f"max_slots is {max_slots}; it must be at least 1")
@@ -88,7 +97,9 @@ class Engine:
         self.precision = precision
         self.device = next(model.parameters()).device
         self.pool = SlotPool(max_slots)
-        self.embeddings = EmbeddingCache(model, self.device, image_cache_bytes)
+        self.features = FeatureCache(feature_cache_bytes)
+        store = None if image_cache_dir is None else EmbeddingStore(image_cache_dir, image_cache_dir_bytes)
+        self.embeddings = EmbeddingCache(model, self.device, image_cache_bytes, store)
         self.num_halvings = 0  # batches that did not fit into memory
         self._tries: dict[tuple[tuple[str, ...], tuple[str, ...]], NameTrie] = {}
         self._forbidden = _forbidden(processor, config.vocab_size).to(self.device)
@@ -112,10 +123,10 @@ class Engine:
         return self._prefill(documents, rows)
 
     def encode(self, document: Document) -> Row:
-        """A prompt as ids and features. Raises UsageError when it leaves no room for an answer."""
-        row = self.processor.encode(document.unsupervised(), start=True, end=False)
+        """A prompt as ids and features. Raises PromptTooLong when it leaves no room for an answer."""
+        row = self.processor.encode(document.unsupervised(), end=False, features=self.features.features)
         if len(row) >= self.max_length:
-            raise UsageError(
+            raise PromptTooLong(
                 f"the prompt is {len(row)} tokens long (pictures included); the limit is {self.max_length}, and at "
                 "least one must be left for the answer: shorten it, or use fewer pictures"
             )
@@ -124,7 +135,7 @@ class Engine:
     def _prefill(self, documents: Sequence[Document], rows: Sequence[Row]) -> list[Prefix]:
         if not rows:
             return []
-        keys = [_input_keys(row) for row in rows]
+        keys = [self._input_keys(row) for row in rows]
         handles = self.pool.acquire(len(rows))
         logits: dict[int, Tensor] = {}
         try:
@@ -151,6 +162,9 @@ class Engine:
             for index, (handle, document, row, inputs) in enumerate(zip(handles, documents, rows, keys))
         ]
 
+    def _input_keys(self, row: Row) -> tuple[InputKey, ...]:
+        return tuple(InputKey(item.start, item.num_slots, self.features.content_key(item)) for item in row.inputs)
+
     def _identities(self, rows: Sequence[Row], keys: Sequence[tuple[InputKey, ...]]) -> list[np.ndarray]:
         contents: dict[str, int] = {}
         return [
@@ -161,7 +175,7 @@ class Engine:
     def reread(self, prefix: Prefix, document: Document, take: bool = False) -> Prefix:
         """See `Prefix.reread`."""
         row = self.encode(document)
-        keys = _input_keys(row)
+        keys = self._input_keys(row)
         contents: dict[str, int] = {}
         held, wanted = (
             identities(np.asarray(ids), [(key.start, key.num_slots, key.content) for key in row_keys], contents)
@@ -443,7 +457,8 @@ class Engine:
         for first in range(0, len(documents), _WINDOW):
             window = documents[first : first + _WINDOW]
             rows = [self.encode(document) for document in window]
-            waiting = batches(self._identities(rows, [_input_keys(row) for row in rows]), limit, _TOKEN_BUDGET)[::-1]
+            keys = [self._input_keys(row) for row in rows]
+            waiting = batches(self._identities(rows, keys), limit, _TOKEN_BUDGET)[::-1]
             while waiting:
                 chosen = waiting.pop()
                 indices = [first + index for index in chosen]
@@ -480,7 +495,8 @@ class Engine:
         """Free what can be freed. Raises UsageError when a single prompt did not fit."""
         self.num_halvings += 1
         self.pool.shrink()
-        self.embeddings.clear()
+        self.embeddings.release()
+        self.features.clear()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         if num_prompts == 1:
@@ -502,10 +518,6 @@ def _forbidden(processor: Processor, vocab_size: int) -> Tensor:
     forbidden[tokenizer.slot_id :] = True
     forbidden[[tokenizer.eos_id, tokenizer.line_id]] = False
     return forbidden
-
-
-def _input_keys(row: Row) -> tuple[InputKey, ...]:
-    return tuple(InputKey(item.start, item.num_slots, content_key(item)) for item in row.inputs)
 
 
 def _passes(found: Sequence[Stretch]) -> Iterator[list[Stretch]]:

@@ -72,6 +72,11 @@ class Prefix:
         return self._handle
 
     @property
+    def is_held(self) -> bool:
+        """Whether it has its slot still: false after `free`, and after `reread` with `take`."""
+        return self._release.alive
+
+    @property
     def last_logits(self) -> Tensor:
         """fp32 [V], the logits behind the last token of the prompt."""
         return self._last_logits
