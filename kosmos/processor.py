@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -66,9 +67,9 @@ class Processor:
         `<s>` if `start`; each non-text segment as its begin token, its slots and its end token; text as pieces;
         `</s>` for every End, and a closing one if `end` and the last segment is no End. Supervised are the tokens
         of supervised Text, `</s>` of a supervised End, and the closing `</s>` when the last Text or End is: to
-        predict `<image>`, a slot or `</image>` never counts in the loss. `features` may give what it has kept instead of
-        asking the modality, as the Engine's cache does; nothing is kept here. Raises ImageError, or UsageError for a
-        modality that the model does not take.
+        predict `<image>`, a slot or `</image>` never counts in the loss. `features` is asked instead of the modality,
+        as by the Engine, which keeps them; nothing is kept here. Raises ImageError, or UsageError for a modality that
+        the model does not take.
         """
         tokenizer = self.tokenizer
         ids: list[int] = [tokenizer.bos_id] if start else []
@@ -89,7 +90,8 @@ class Processor:
                     continue
                 modality = self._modality(segment)
                 num_slots = modality.num_slots(self.config)
-                made = (features or _make_features)(modality, segment, self.config, training)
+                make = modality.features if features is None else partial(features, modality)
+                made = make(segment, self.config, training)
                 ids.append(tokenizer.special_id(modality.begin))
                 inputs.append(SlotInput(modality.name, len(ids), num_slots, made))
                 ids += [tokenizer.slot_id] * num_slots
@@ -161,7 +163,3 @@ class Processor:
                 raise StorageError(f"{folder / PROCESSOR_FILE}: {key}: '{stored.get(key)}' is unknown to this version")
         config = load_config(folder / CONFIG_FILE, ModelConfig)
         return cls(Tokenizer.load(folder), config, str(stored.get("chat_format", DEFAULT_FORMAT)))
-
-
-def _make_features(modality: Modality, segment: Segment, config: ModelConfig, training: bool) -> np.ndarray:
-    return modality.features(segment, config, training)

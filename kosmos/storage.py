@@ -13,10 +13,11 @@ from kosmos.errors import StorageError
 MANIFEST = "MANIFEST.sha256"
 
 
-def write_atomic(path: str | Path, data: bytes) -> None:
+def write_atomic(path: str | Path, data: bytes, durable: bool = True) -> None:
     """Write `data` to `path` so that a reader sees the old file or the new one, never a part.
 
-    The folder must exist. Raises StorageError when the disk is full or the folder cannot be written.
+    Not `durable`: a crash of the machine (not of the process) may leave a damaged file. The folder must exist. Raises
+    StorageError when the disk is full or the folder cannot be written.
     """
     path = Path(path)
     temporary = ""
@@ -24,8 +25,9 @@ def write_atomic(path: str | Path, data: bytes) -> None:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         # mkstemp makes files that only their owner reads; give them what `open` would have given.
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
