@@ -23,7 +23,7 @@ _WORTH = 1 << 22
 
 
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, ignored: int) -> Tensor:
-    """Sum of negative log-likelihoods, fp32 scalar, of `targets` int64 [N]; logits are hidden [N, D] times weight [V, D].
+    """Sum of negative log-likelihoods, fp32 scalar, of targets int64 [N]; logits are hidden [N, D] times weight [V, D].
 
     Targets equal to `ignored` count nothing. The logits are made in the autocast type and summed up in fp32.
     """
@@ -63,6 +63,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                     log_probs = _log_probs(block, matrix)
                     total += _loss(log_probs, wanted, ignored)
                     _gradient(log_probs, wanted, ignored, out=gradients[begin : begin + len(block)])
+                    del log_probs  # or it would be there still while the next block's are made
                 of_part = gradients[: len(part)]
                 grad_hidden[first : first + len(part)] = of_part @ matrix
                 if grad_weight is None:

@@ -13,7 +13,9 @@ d hidden size, f inner width, V vocabulary, t tokens of a micro-batch and s of t
                    full       4 d                  and one layer as under none, made again
                  a mask between documents: b t * row length a layer
                  the vision tower's layers that train, the resampler, and what the frozen part works in
-    head         12 s V: log-probabilities and two gradients, in fp32
+    head         by blocks of r rows (r V is 2^27 on a GPU) whose gradients are joined by four:
+                 8 r V + b 4 r V, the gradients 4 V d and 4 s d, and in bf16 the product 2 V d;
+                 12 s V where there are no more than 2^22 logits
 
 The largest micro-batch of any source counts. Not in it: the allocator's slack, the GPU's context (about 1 GB), NCCL.
 """
@@ -28,6 +30,10 @@ from kosmos.training.flops import num_positions
 
 _FP32 = 4
 _MOMENTS = 8
+# Of kosmos/training/linear_cross_entropy.py: logits of a block on a GPU, blocks joined, logits that are not worth it.
+BLOCK_LOGITS = 1 << 27
+JOINED_BLOCKS = 4
+WORTH_BLOCKS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ def estimate_memory(
         gathered += _FP32 * (sizes.trainable if held_back else sizes.largest_block + sizes.root)
     casts = precision == "bf16" and not (sharded and parallel.gather == "bf16")
     needs = {
-        name: (activation_bytes(config, parallel, precision, batch), head_bytes(config, batch))
+        name: (activation_bytes(config, parallel, precision, batch), head_bytes(config, precision, batch))
         for name, batch in micro_batches.items()
     }
     source = max(needs, key=lambda name: sum(needs[name]), default="")
@@ -111,9 +117,16 @@ def estimate_memory(
     )
 
 
-def head_bytes(config: ModelConfig, batch: MicroBatch) -> float:
-    """Logits are made at supervised positions only."""
-    return 12.0 * batch.supervised * config.decoder.vocab_size
+def head_bytes(config: ModelConfig, precision: Precision, batch: MicroBatch, block_logits: int = BLOCK_LOGITS) -> float:
+    """What the head and the loss hold at most. Logits are made at supervised positions only, a block at a time."""
+    words, width, supervised = config.decoder.vocab_size, config.decoder.hidden_size, batch.supervised
+    if supervised * words <= WORTH_BLOCKS:
+        return 12.0 * supervised * words
+    result = 2 if precision == "bf16" else _FP32
+    rows = min(supervised, max(1, block_logits // words))
+    logits = (2 * _FP32 * rows + result * min(supervised, JOINED_BLOCKS * rows)) * words
+    product = 2 * words * width if precision == "bf16" else 0
+    return logits + _FP32 * width * (words + supervised) + product
 
 
 def activation_bytes(config: ModelConfig, parallel: ParallelConfig, precision: Precision, batch: MicroBatch) -> float:

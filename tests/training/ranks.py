@@ -16,6 +16,7 @@ from kosmos.config import OptimizerConfig, TrainConfig
 from kosmos.config_files import load_config
 from kosmos.errors import Interrupted, KosmosError
 from kosmos.model.kosmos import Kosmos
+from kosmos.training import linear_cross_entropy
 from kosmos.training.checkpoint import whole_tensors
 from kosmos.training.loop import train
 from kosmos.training.optimizer import Optimizer
@@ -99,6 +100,9 @@ def main() -> None:
     with open_world("cpu", config.parallel.replicas) as world:
         found = []
         for case in torch.load(rest[0], weights_only=False):
+            # The head by blocks, which is for large vocabularies.
+            linear_cross_entropy._WORTH = 0 if case["by_blocks"] else 1 << 22
+            linear_cross_entropy._BLOCK["cpu"] = 200
             found.append(one_step(config, case["batches"], world, case["ranks_of"], case["reduce_each"]))
         if world.is_first:
             torch.save(found, rest[1])

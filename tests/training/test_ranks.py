@@ -64,8 +64,13 @@ def test_gradients_of_two_ranks_are_those_of_one(recipe: TrainConfig, tmp_path: 
     batches[1].supervised[:, 5:] = False  # few tokens on one rank, many on the other
     # All pictures on one rank, and two micro-batches against one; then a rank with all, the other with none.
     cases = [
-        {"batches": batches, "ranks_of": ranks_of, "reduce_each": each}
-        for ranks_of, each in (([0, 1, 0], False), ([1, 0, 0], True), ([1, 1, 1], False))
+        {"batches": batches, "ranks_of": ranks_of, "reduce_each": each, "by_blocks": by_blocks}
+        for ranks_of, each, by_blocks in (
+            ([0, 1, 0], False, False),
+            ([0, 1, 0], False, True),
+            ([1, 0, 0], True, True),
+            ([1, 1, 1], False, False),
+        )
     ]
     torch.save(cases, tmp_path / "cases.pt")
     torchrun(2, "gradients", tmp_path / "recipe.yaml", tmp_path / "cases.pt", tmp_path / "found.pt")
