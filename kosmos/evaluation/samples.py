@@ -1,0 +1,68 @@
+"""Answered: what a metric gets for one example, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kosmos.errors import UsageError, nearest
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One example with the model's answer.
+
+    prediction  generated text, or the chosen candidate's text
+    answers     accepted answers or reference captions
+    label       index of the right candidate; None where there are no candidates
+    scores      what the candidates were compared by, higher is better; empty when generated
+    ties        how many candidates share the best score: an accuracy counts 1 / ties for one of them
+    """
+
+    id: str
+    prediction: str
+    answers: tuple[str, ...] = ()
+    label: int | None = None
+    scores: tuple[float, ...] = ()
+    ties: int = 1
+    cluster: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A metric's value over a set. `values`: one per example when the metric is their mean, else None (AUC, BLEU)."""
+
+    value: float
+    values: tuple[float, ...] | None = None
+    details: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SetMetric:
+    """A metric over a whole set. `percent`: printed times 100 (accuracies); CIDEr is printed times 100 too.
+
+    references  when given, document frequencies come from all of these (CIDEr of a subset is then marked as such)
+    """
+
+    name: str
+    measure: Callable[[Sequence[Answered]], Measured]
+    percent: bool = True
+
+
+_METRICS: dict[str, SetMetric] = {}
+
+
+def register_set_metric(metric: SetMetric) -> None:
+    """Add a metric; registering a name again replaces it."""
+    _METRICS[metric.name] = metric
+
+
+def set_metric(name: str) -> SetMetric:
+    """The metric called `name`. Raises UsageError for an unknown one."""
+    from kosmos.evaluation import set_metrics  # noqa: F401  (registers the built-in ones)
+
+    if name not in _METRICS:
+        raise UsageError(f"no metric '{name}'{nearest(name, _METRICS)}; there are {', '.join(sorted(_METRICS))}")
+    return _METRICS[name]
