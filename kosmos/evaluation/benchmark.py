@@ -37,6 +37,8 @@ class Prompt:
     contexts      modes partial and yes: one Document per option, in the order of the labels
     separator     what stands between demonstrations: the end token (text), nothing (pictures, default), or a text
     stop          strings that end a generated answer, beside `</s>`
+    rationale     chain of thought: this prompt is continued first (greedy, at most 64 tokens), and its text is in
+                  `fields["rationale"]` of the example that `context` then gets
     """
 
     name: str
@@ -47,6 +49,7 @@ class Prompt:
     normalization: Normalization = "per_token"
     separator: str = ""
     stop: tuple[str, ...] = ()
+    rationale: Callable[[Example], Document] | None = None
     note: str = ""
 
 
