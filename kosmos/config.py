@@ -212,6 +212,8 @@ class TrainConfig:
     seed: int = 1
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the hardware multiplies it natively
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: the GPU where there is one
+    # On a GPU: two runs are equal to the bit, for a part of the speed. On a CPU they always are.
+    deterministic: bool = False
     threads: int = 0  # CPU threads; 0: what OMP_NUM_THREADS says, or one per core
     log_every: int = 10  # steps between two lines of progress
     validation: ValidationConfig = field(default_factory=ValidationConfig)

@@ -36,6 +36,7 @@ from kosmos.training.checkpoint import (
     read_state,
     remove_after,
 )
+from kosmos.training.determinism import deterministic_algorithms
 from kosmos.training.interrupt import StopRequest
 from kosmos.training.joint_stream import JointStream
 from kosmos.training.meter import Meter
@@ -78,7 +79,10 @@ def train(
     # Wherever it is resumed from, and whoever reads its config.yaml: these are the files.
     config = with_absolute_paths(config)
     check_trackers(config)
-    with open_world(config.device, config.parallel.replicas) as world:
+    with (
+        deterministic_algorithms(config.deterministic),
+        open_world(config.device, config.parallel.replicas) as world,
+    ):
         set_threads(config.threads)
         _Run(config, out, world, resume, quiet or not world.is_first, on_step).go()
     return out
@@ -199,6 +203,7 @@ class _Run:
             logs = stack.enter_context(RunLogs(self._out, first, data_first, writes=world.is_first))
             trackers = stack.enter_context(Trackers(config, self._out, first, writes=world.is_first))
             skipped = 0
+            save: dict[str, float] = {}  # what the save after the step before took
             for number in range(first + 1, config.steps + 1):
                 begin = time.perf_counter()
                 try:
@@ -234,7 +239,8 @@ class _Run:
                     if then == "stop":
                         raise
                     result = None
-                timing = meter.timing(step.counts, time.perf_counter() - begin, waited) | trackers.timing()
+                timing = meter.timing(step.counts, time.perf_counter() - begin, waited) | save | trackers.timing()
+                save = {}
                 record = step_record(number, result, step, timing)
                 if validation.due(number):
                     record["validation"], timing["validation"] = validation.measure(module)
@@ -249,7 +255,9 @@ class _Run:
                 if last or stopping or number % config.checkpoint_every == 0:
                     # The lines of a step must be on disk before its checkpoint says that the step is done.
                     logs.sync()
+                    begin = time.perf_counter()
                     checkpoints.save(self._state(number, step, precision), model, optimizer)
+                    save = {"checkpoint": round(time.perf_counter() - begin, 6)}
                 if stopping and not last:
                     checkpoints.wait()
                     raise Interrupted(f"{self._out}: saved after step {number} of {config.steps} and stopped")

@@ -13,6 +13,7 @@ from kosmos.training.absolute_paths import with_absolute_paths
 # Nothing of it moves a bit of the result on the same ranks, or it is the user's own machine.
 _FREE_TO_CHANGE = (
     "device",
+    "deterministic",
     "threads",
     "log_every",
     "checkpoint_every",
