@@ -1,0 +1,92 @@
+"""Responses on disk: one file a rank, one line an item, synced at the end of each group.
+
+A group counts only with its closing line; what a killed process left of one is written again. So any number of ranks
+may go on from what any other number left.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from kosmos.errors import DataError, StorageError
+from kosmos.storage import make_folder
+
+
+class ResponseLog:
+    """Appends the responses of one rank to `folder/rank-N.jsonl`."""
+
+    def __init__(self, folder: Path, rank: int) -> None:
+        self.path = folder / f"rank-{rank}.jsonl"
+        make_folder(folder)
+        try:
+            _drop_torn_line(self.path)
+            self._file: IO[str] = self.path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise StorageError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+
+    def append(self, group: str, responses: Sequence[Mapping[str, Any]], notes: Mapping[str, Any]) -> None:
+        """Write a whole group and its closing line; it is on disk when this returns."""
+        lines = [json.dumps({"group": group, **response}, ensure_ascii=False) for response in responses]
+        lines.append(json.dumps({"group": group, "end": len(responses), **notes}))
+        try:
+            self._file.write("\n".join(lines) + "\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise StorageError(
+                f"{self.path}: cannot be written: {error.strerror or error}; finished groups are kept: free some space "
+                "and run the same command again"
+            ) from error
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_responses(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Finished groups and their responses; the first in order of ranks when two ranks did the same one."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    paths = sorted(folder.glob("rank-*.jsonl"), key=lambda path: int(path.stem.removeprefix("rank-")))
+    for path in paths:
+        open_groups: dict[str, list[dict[str, Any]]] = {}
+        for line in _whole_lines(path):
+            group = line.pop("group")
+            if "end" not in line:
+                open_groups.setdefault(group, []).append(line)
+                continue
+            # What a killed process left of the group stands before the lines of its second time.
+            responses = open_groups.pop(group, [])[-line["end"] :] if line["end"] else []
+            if len(responses) == line["end"]:
+                found.setdefault(group, responses)
+    return found
+
+
+def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return  # torn by a kill
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(f"{path}:{number}: not a line of responses ({error}); remove the file") from error
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cut off what follows the last line end, so that the next line begins on its own."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        while size:
+            start = max(0, size - 65536)
+            file.seek(start)
+            place = file.read(size - start).rfind(b"\n")
+            if place >= 0:
+                file.truncate(start + place + 1)
+                return
+            size = start
+        file.truncate(0)
