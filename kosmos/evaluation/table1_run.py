@@ -1,0 +1,86 @@
+"""Evaluate a model on cells of Table 1: the Engine, the plan, the ranks, and the results' folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kosmos.api import load
+from kosmos.config import Precision
+from kosmos.document import Document
+from kosmos.errors import UsageError
+from kosmos.evaluation.benchmark_runner import RunSettings, run_benchmarks
+from kosmos.evaluation.cells import Cell
+from kosmos.evaluation.plan import make_plan
+from kosmos.evaluation.progress import EvaluationProgress
+from kosmos.evaluation.ranks import open_ranks
+from kosmos.inference.engine import Engine
+from kosmos.runs import WEIGHTS_FILE, resolve
+from kosmos.storage import file_sha256
+
+# Room that a prompt leaves for an answer of unknown length.
+_ANSWER_TOKENS = 64
+
+
+def evaluate_cells(
+    model: Path,
+    cells: Sequence[Cell],
+    *,
+    data: Path,
+    out: Path,
+    limit: int | None = None,
+    precision: Precision = "fp32",
+    device: str = "cpu",
+    max_slots: int = 64,
+    skip_broken: bool = False,
+    quiet: bool = False,
+) -> dict[str, Any] | None:
+    """Run the cells and return metrics.json's content (None on a rank that was not the last to finish).
+
+    `data` holds a folder per dataset, named as the benchmark. Raises DataError for missing or wrong files.
+    """
+    ranks = open_ranks()
+    if device == "cuda" and ranks.size > 1:
+        device = f"cuda:{ranks.rank % torch.cuda.device_count()}"
+    engine = load(model, precision=precision, device=device, max_slots=max_slots)
+    settings = RunSettings(out, model_key(model, precision, device), skip_broken)
+    plan = make_plan(cells, lambda name: data / name, Fits(engine), _latents(engine), limit)
+    with EvaluationProgress(plan.cost, len(cells), "Evaluation", quiet or ranks.rank > 0) as progress:
+
+        def advance(cost: int, group: str) -> None:
+            progress.begin(group.split("/")[0])
+            progress.advance(cost)
+
+        return run_benchmarks(engine, plan, settings, ranks, advance)
+
+
+def model_key(model: Path, precision: str, device: str) -> str:
+    """A hash of the weights and of the numerics that the answers depend on."""
+    parts = [file_sha256(resolve(model) / WEIGHTS_FILE), precision, torch.device(device).type, torch.__version__]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+class Fits:
+    """Whether a prompt leaves room for its longest candidate, or for a generated answer."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __call__(self, document: Document, candidates: Sequence[str]) -> bool:
+        try:
+            length = len(self._engine.encode(document))
+        except UsageError:  # longer than the model
+            return False
+        tokenizer = self._engine.processor.tokenizer
+        room = max((len(tokenizer.encode(text)) + 2 for text in candidates), default=_ANSWER_TOKENS)
+        return length + room <= self._engine.max_length
+
+
+def _latents(engine: Engine) -> int:
+    config = engine.model.config
+    return config.resampler.num_latents if config.vision is not None else 1

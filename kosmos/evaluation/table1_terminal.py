@@ -1,0 +1,49 @@
+"""The table of an evaluation on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from kosmos.evaluation.samples import set_metric
+
+
+def print_table(metrics: Mapping[str, Any], console: Console | None = None) -> None:
+    """One line a cell: the first metric in per cent with its 95 % interval, n, chance, and the paper's figure."""
+    console = console or Console()
+    table = Table(box=None, pad_edge=False)
+    for title in ("dataset", "shots", "metric", "score", "95 % interval", "n", "chance", "paper"):
+        table.add_column(title, justify="left" if title in ("dataset", "metric", "95 % interval") else "right")
+    notes: list[str] = []
+    for name, cell in metrics["cells"].items():
+        for place, (metric, entry) in enumerate(cell["metrics"].items()):
+            scale = 100.0 if set_metric(metric).percent else 1.0
+            low, high = entry["interval"]
+            paper = cell["paper"].get(metric)
+            table.add_row(
+                label(cell) if place == 0 else "",
+                str(cell["shots"]) if place == 0 else "",
+                metric,
+                f"{entry['value'] * scale:.1f}",
+                f"[{low * scale:.1f}, {high * scale:.1f}]".replace("[", r"\["),
+                str(cell["n"]) if place == 0 else "",
+                f"{cell['chance'] * scale:.1f}" if place == 0 else "",
+                "" if paper is None else f"{paper:.1f}",
+            )
+        notes += [f"{name}: {warning}" for warning in cell["warnings"]]
+    console.print(table)
+    for note in notes:
+        console.print(note, style="yellow", highlight=False, markup=False)
+
+
+def label(cell: Mapping[str, Any]) -> str:
+    """The row's name: the dataset, and what is not the default about it."""
+    extra = [] if cell["prompt"] == "paper" else [cell["prompt"]]
+    if cell["held_to_names"]:
+        extra.append("held to the names")
+    if cell["seed"]:
+        extra.append(f"seed {cell['seed']}")
+    return f"{cell['title']} ({', '.join(extra)})" if extra else str(cell["title"])
