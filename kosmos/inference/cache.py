@@ -16,10 +16,14 @@ from kosmos.errors import UsageError
 
 
 class SlotPool:
-    """Hands out slots and grows the buffers by powers of two, up to `max_slots`."""
+    """Hands out slots and grows the buffers by powers of two, up to `max_slots`.
 
-    def __init__(self, max_slots: int) -> None:
+    `dtype` of the buffers; by default that of the first keys they are given.
+    """
+
+    def __init__(self, max_slots: int, dtype: torch.dtype | None = None) -> None:
         self.max_slots = max_slots
+        self._dtype = dtype
         self._owners: list[int | None] = []  # slot -> handle
         self._slots: dict[int, int] = {}  # handle -> slot
         self._lengths: dict[int, int] = {}  # handle -> tokens that count
@@ -143,8 +147,8 @@ class SlotPool:
     def buffers(self, layer: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of a layer, [slots, H, length, d] at full capacity, allocated like `like` [B, H, T, d]."""
         while layer >= len(self._keys):
-            self._keys.append(like.new_zeros(0, like.shape[1], 0, like.shape[3]))
-            self._values.append(like.new_zeros(0, like.shape[1], 0, like.shape[3]))
+            for buffers in (self._keys, self._values):
+                buffers.append(like.new_zeros(0, like.shape[1], 0, like.shape[3], dtype=self._dtype or like.dtype))
         slots = min(_power_of_two(len(self._owners)), self.max_slots)
         held = self._keys[layer]
         if held.shape[0] < slots or held.shape[2] < self._length_capacity:
@@ -217,7 +221,10 @@ class Step:
         else:
             held_keys[self._rows, :, self._columns] = keys.transpose(1, 2)
             held_values[self._rows, :, self._columns] = values.transpose(1, 2)
-        return held_keys[self._span, :, : self._width], held_values[self._span, :, : self._width]
+        all_keys, all_values = held_keys[self._span, :, : self._width], held_values[self._span, :, : self._width]
+        if held_keys.dtype != keys.dtype:  # the prompt is read in another precision than what follows it
+            return all_keys.to(keys.dtype), all_values.to(keys.dtype)
+        return all_keys, all_values
 
 
 def _power_of_two(count: int) -> int:

@@ -25,6 +25,7 @@ from kosmos.errors import PromptTooLong, UsageError
 from kosmos.inference.beams import BeamLoop
 from kosmos.inference.cache import SlotPool, Step
 from kosmos.inference.decode_loop import DecodeLoop
+from kosmos.inference.decode_step import PackedDecoder, step_dtype
 from kosmos.inference.embedding_cache import EmbeddingCache
 from kosmos.inference.embedding_store import DEFAULT_MAX_BYTES, EmbeddingStore
 from kosmos.inference.feature_cache import FeatureCache
@@ -32,6 +33,7 @@ from kosmos.inference.generation import Decoding, Generation, Score
 from kosmos.inference.memory import is_out_of_memory
 from kosmos.inference.names import NameTrie
 from kosmos.inference.prefix import InputKey, Prefix
+from kosmos.inference.quantization import Quantization, check_quantization
 from kosmos.inference.scoring import continuation_ids, score_prefixes, trailing_text
 from kosmos.inference.sharing import Stretch, batches, common_length, identities, stretches
 from kosmos.model.kosmos import Kosmos
@@ -63,7 +65,9 @@ class Engine:
 
     max_slots   prompts held at once
     max_length  tokens of a prompt and its continuation (default: the model's max_positions)
-    precision   "bf16" runs the matrix products in bfloat16 (autocast); weights, logits and log-probs stay fp32
+    precision   "bf16" runs the matrix products in bfloat16; logits and log-probs stay fp32
+    prefill_precision   the same for reading prompts alone (default: as `precision`)
+    quantization   "int8": what follows the prompt runs on int8 weights, in `precision` where those are not asked
     image_cache_bytes, image_cache_dir   how much of the pictures' embeddings stays in memory; a folder that keeps them
                 longer (up to image_cache_dir_bytes), for other processes too. The model's weights are in their keys
     feature_cache_bytes   how much of the pictures' pixels stays, so that they are not decoded again
@@ -79,6 +83,8 @@ class Engine:
         max_slots: int = 64,
         max_length: int | None = None,
         precision: Precision = "fp32",
+        prefill_precision: Precision | None = None,
+        quantization: Quantization | None = None,
         image_cache_bytes: int = 256 << 20,
         image_cache_dir: str | Path | None = None,
         image_cache_dir_bytes: int = DEFAULT_MAX_BYTES,
@@ -86,8 +92,10 @@ class Engine:
     ) -> None:
         if max_slots < 1:
             raise UsageError(f"max_slots is {max_slots}; it must be at least 1")
-        if precision not in ("fp32", "bf16"):
-            raise UsageError(f"precision '{precision}' is unknown; choose fp32 or bf16")
+        for name in (precision, prefill_precision or precision):
+            if name not in ("fp32", "bf16"):
+                raise UsageError(f"precision '{name}' is unknown; choose fp32 or bf16")
+        check_quantization(quantization, next(model.parameters()).device)
         config = model.config.decoder
         self.max_length = config.max_positions if max_length is None else max_length
         if not 2 <= self.max_length <= config.max_positions:
@@ -95,12 +103,16 @@ class Engine:
         self.model = model.eval()
         self.processor = processor
         self.precision = precision
+        self.prefill_precision = prefill_precision or precision
+        self.quantization = quantization
         self.device = next(model.parameters()).device
-        self.pool = SlotPool(max_slots)
+        # Keys and values as decoding wants them, whatever the prompt was read in.
+        self.pool = SlotPool(max_slots, step_dtype(model.decoder, precision))
         self.features = FeatureCache(feature_cache_bytes)
         store = None if image_cache_dir is None else EmbeddingStore(image_cache_dir, image_cache_dir_bytes)
         self.embeddings = EmbeddingCache(model, self.device, image_cache_bytes, store)
         self.num_halvings = 0  # batches that did not fit into memory
+        self._packed: PackedDecoder | None = None
         self._tries: dict[tuple[tuple[str, ...], tuple[str, ...]], NameTrie] = {}
         self._forbidden = _forbidden(processor, config.vocab_size).to(self.device)
 
@@ -206,13 +218,13 @@ class Engine:
         token_ids = np.full((len(ordered), width), self.processor.tokenizer.pad_id, dtype=np.int64)
         for index, part in enumerate(ordered):
             token_ids[index, : lengths[index]] = part.row.token_ids[part.start : part.end]
-        with self._running():
+        with self._reading():
             inputs, embedded = self._scatter(ordered, width)
             uniform = starts[0] if min(starts) == max(starts) else None
             step = self.pool.step(handles, width, torch.tensor(starts, device=self.device), uniform)
             hidden = self._forward(torch.from_numpy(token_ids).to(self.device), step, inputs, embedded)
             last = torch.tensor(lengths, device=self.device) - 1
-            logits = self.head(hidden[torch.arange(len(ordered), device=self.device), last])
+            logits = self.model.head(hidden[torch.arange(len(ordered), device=self.device), last]).float()
         for part in ordered:
             self.pool.set_length(part.handle, part.end)
         made = dict(zip(handles, logits))
@@ -258,18 +270,29 @@ class Engine:
     def forward_step(self, token_ids: Tensor, step: Step) -> Tensor:
         """Hidden states [B, T, D] of text tokens [B, T] that continue the step's slots."""
         with self._running():
-            return self._forward(token_ids, step)
+            return self.packed(token_ids, step)
 
     def head(self, hidden: Tensor) -> Tensor:
-        """Hidden states [..., D] -> logits fp32 [..., V]."""
+        """Hidden states [..., D] of `forward_step` -> logits fp32 [..., V]."""
         with self._running():
-            return self.model.head(hidden).float()
+            return self.packed.head(hidden)
 
-    def _running(self) -> ExitStack:
-        """No gradients, and autocast where asked. Entered around computations, never around a `yield`."""
+    @property
+    def packed(self) -> PackedDecoder:
+        """The decoder as steps behind a prompt run it; made from the weights at the first one."""
+        if self._packed is None:
+            self._packed = PackedDecoder(self.model.decoder, self.precision, self.quantization)
+        return self._packed
+
+    def _running(self) -> torch.inference_mode:
+        """No gradients. Entered around computations, never around a `yield`."""
+        return torch.inference_mode()
+
+    def _reading(self) -> ExitStack:
+        """As `_running`, for prompts: the model's own forward pass, with autocast where asked."""
         stack = ExitStack()
         stack.enter_context(torch.inference_mode())
-        if self.precision == "bf16":
+        if self.prefill_precision == "bf16":
             stack.enter_context(torch.autocast(self.device.type, dtype=torch.bfloat16))
         return stack
 
@@ -331,7 +354,7 @@ class Engine:
                         forks.append(prefixes[row].fork())
                         jobs[row, draw] = forks[-1]
                 loop = DecodeLoop(self, list(jobs.values()), [options[row].of_draw(draw) for row, draw in jobs])
-                with self._running():  # one autocast region: weights are cast once, not once per token
+                with self._running():
                     while loop.active:
                         loop.advance()
             finally:
@@ -438,8 +461,9 @@ class Engine:
             return score_prefixes(self, prefixes, candidates, include_end)
 
     def clear(self) -> None:
-        """Forget pictures and buffers; needed after the model's weights changed. No prefix may be held."""
+        """Forget pictures, buffers and packed weights; needed after the weights changed. No prefix may be held."""
         self.pool.clear()
+        self._packed = None
         self.embeddings.clear()
 
     def _in_batches(

@@ -1,0 +1,146 @@
+"""Steps of few tokens over the decoder's weights, packed for it: what decoding, beams and candidates run on.
+
+A decode step multiplies so little that Python and small operations cost as much as the products. Here queries, keys
+and values are one product, rotations come from a table, and nothing is decided per layer. In fp32 the results are the
+model's own, to 1e-5; weights may also be bf16 or int8. The packed form does not follow later changes of the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kosmos.config import Precision
+from kosmos.inference.quantization import Quantization, int8_linear
+from kosmos.model.attention import KeyValueCache
+from kosmos.model.decoder import Decoder, DecoderLayer
+from kosmos.model.positions import sinusoidal, xpos
+
+# Wider than this, the product of queries, keys and values takes so long that three calls cost nothing; the weights
+# need not be held twice then.
+_JOIN_UP_TO = 1024
+
+Linear = Callable[[Tensor], Tensor]  # [N, in] -> [N, out]
+
+
+def step_dtype(decoder: Decoder, precision: Precision) -> torch.dtype:
+    """The type of products, keys and values in steps."""
+    return torch.bfloat16 if precision == "bf16" else decoder.embedding.weight.dtype
+
+
+class PackedDecoder:
+    """The decoder's weights as a decode step wants them. Shapes: B rows, T tokens each, N = B T, D hidden size."""
+
+    def __init__(
+        self, decoder: Decoder, precision: Precision = "fp32", quantization: Quantization | None = None
+    ) -> None:
+        config = decoder.config
+        self._config = config
+        self._embedding = decoder.embedding
+        self._dtype = step_dtype(decoder, precision)
+        self._num_heads = config.num_heads
+        self._head_dim = config.hidden_size // config.num_heads
+        layers = cast(Sequence[DecoderLayer], decoder.layers)
+        self._layers = [_PackedLayer(layer, self._dtype, quantization) for layer in layers]
+        self._norm = _Norm(decoder.layer_norm, torch.float32)
+        self._head = _linear([(decoder.embedding.weight, None)], self._dtype, quantization)
+        self._rotations: Tensor | None = None  # complex64 [positions, 2, 1, d/2], of queries and of keys
+        if config.position == "xpos":
+            positions = torch.arange(config.max_positions, device=decoder.embedding.weight.device)[None]
+            found = xpos(positions, self._head_dim, config.xpos_scale_base, config.max_positions // 2)
+            self._rotations = torch.stack((found.queries[0, 0], found.keys[0, 0]), dim=1)[:, :, None]
+
+    def __call__(self, token_ids: Tensor, step: KeyValueCache) -> Tensor:
+        """Hidden states fp32 [B, T, D] of text tokens int64 [B, T] that continue the step's rows."""
+        num_rows, num_tokens = token_ids.shape
+        positions = step.positions(num_tokens)
+        mask = step.mask(num_tokens)
+        if mask is not None:  # once for all layers what attention would do in each
+            mask = torch.zeros(mask.shape, dtype=self._dtype, device=mask.device).masked_fill_(~mask, -torch.inf)
+        x = self._embedding(token_ids).flatten(0, 1).float()  # [N, D]
+        rotation: Tensor | None = None
+        if self._rotations is not None:
+            rotation = self._rotations[positions.flatten()]
+        else:
+            x = x + sinusoidal(positions, x.shape[-1]).flatten(0, 1)
+        for index, layer in enumerate(self._layers):
+            x = layer(x, num_rows, rotation, mask, step, index)
+        return self._norm(x).view(num_rows, num_tokens, -1)
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Hidden states [..., D] -> logits fp32 [..., V]."""
+        rows = hidden.reshape(-1, hidden.shape[-1]).to(self._dtype)
+        return self._head(rows).float().view(*hidden.shape[:-1], -1)
+
+
+class _PackedLayer:
+    def __init__(self, layer: DecoderLayer, dtype: torch.dtype, quantization: Quantization | None) -> None:
+        attention, ffn = layer.attention, layer.ffn
+        self._num_heads, self._head_dim = attention.num_heads, attention.head_dim
+        self._attention_norm = _Norm(layer.attention_pre_norm, dtype)
+        self._ffn_norm = _Norm(layer.ffn_pre_norm, dtype)
+        self._inner_attention_norm = None if attention.inner_attn_ln is None else _Norm(attention.inner_attn_ln, dtype)
+        self._inner_ffn_norm = None if ffn.ffn_layernorm is None else _Norm(ffn.ffn_layernorm, dtype)
+        parts = [(part.weight, part.bias) for part in (attention.q_proj, attention.k_proj, attention.v_proj)]
+        self._qkv = _linear(parts, dtype, quantization)
+        self._out, self._fc1, self._fc2 = (
+            _linear([(part.weight, part.bias)], dtype, quantization) for part in (attention.out_proj, ffn.fc1, ffn.fc2)
+        )
+
+    def __call__(
+        self, x: Tensor, num_rows: int, rotation: Tensor | None, mask: Tensor | None, step: KeyValueCache, index: int
+    ) -> Tensor:
+        """x fp32 [N, D] -> [N, D]."""
+        heads, size = self._num_heads, self._head_dim
+        qkv = self._qkv(self._attention_norm(x)).view(-1, 3, heads, size)
+        qk = qkv[:, :2]
+        if rotation is not None:
+            pairs = torch.view_as_complex(qk.float().unflatten(-1, (-1, 2)))
+            qk = torch.view_as_real(pairs * rotation).flatten(-2).to(qkv.dtype)
+        shape = (num_rows, -1, heads, size)
+        queries, keys = qk.unbind(1)
+        held_keys, held_values = step.extend(
+            index, keys.view(shape).transpose(1, 2), qkv[:, 2].reshape(shape).transpose(1, 2)
+        )
+        joined = F.scaled_dot_product_attention(
+            queries.view(shape).transpose(1, 2), held_keys, held_values, attn_mask=mask
+        )
+        joined = joined.transpose(1, 2).reshape(-1, heads * size)
+        if self._inner_attention_norm is not None:
+            joined = self._inner_attention_norm(joined)
+        x = x + self._out(joined)
+        inner = F.gelu(self._fc1(self._ffn_norm(x)))
+        if self._inner_ffn_norm is not None:
+            inner = self._inner_ffn_norm(inner)
+        return x + self._fc2(inner)
+
+
+class _Norm:
+    """LayerNorm in fp32, its result in the type that the next product takes."""
+
+    def __init__(self, norm: nn.LayerNorm, dtype: torch.dtype) -> None:
+        self._shape, self._eps, self._dtype = norm.normalized_shape, norm.eps, dtype
+        self._weight, self._bias = norm.weight.detach().float(), norm.bias.detach().float()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x.float(), self._shape, self._weight, self._bias, self._eps).to(self._dtype)
+
+
+def _linear(
+    parts: Sequence[tuple[Tensor, Tensor | None]], dtype: torch.dtype, quantization: Quantization | None
+) -> Linear:
+    """One product over the weights [out, in] (and biases) of `parts`, the results side by side."""
+    if len(parts) > 1 and quantization is None and parts[0][0].shape[1] > _JOIN_UP_TO:
+        single = [_linear([part], dtype, None) for part in parts]
+        return lambda x: torch.cat([linear(x) for linear in single], dim=-1)
+    weight = torch.cat([weight.detach() for weight, _ in parts]) if len(parts) > 1 else parts[0][0].detach()
+    biases = [bias.detach() for _, bias in parts if bias is not None]
+    bias = torch.cat(biases) if biases else None
+    if quantization == "int8":
+        return int8_linear(weight, bias)
+    weight, bias = weight.to(dtype), None if bias is None else bias.to(dtype)
+    return lambda x: F.linear(x, weight, bias)
