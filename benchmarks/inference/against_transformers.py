@@ -4,13 +4,13 @@
 
 Decoders of 8 layers, 64 and 512 wide, 8,000 tokens, fp32, SDPA on both sides. The two take turns and the median of the
 ratios of neighbouring runs is shown (above 1: ours is faster). Ours starts from text each time and keeps nothing from
-the run before; theirs is given token ids. Every case compares what comes out. Batches are compared with transformers one
-prompt at a time: its own batches of unequal prompts come out different, because Kosmos2 counts the padding in the
+the run before; theirs is given token ids. Every case compares what comes out. Batches are compared with transformers
+one prompt at a time: its own batches of unequal prompts come out different, because Kosmos2 counts the padding in the
 positions of new tokens.
 
 Candidates: "one pass each" is one row of prompt and candidate at a time with logits everywhere, as lm-eval does at its
-default batch size of 1. "one batch" is the strongest that transformers allows in a few lines: all candidates of a prompt
-as one padded batch, with logits for the candidates' positions only.
+default batch size of 1. "one batch" is the strongest that transformers allows in a few lines: all candidates of a
+prompt as one padded batch, with logits for the candidates' positions only.
 """
 
 from __future__ import annotations
@@ -193,7 +193,8 @@ def int8(pair: Pair, shape: Shape, size: Sizes) -> Iterator[dict[str, Any]]:
     if "quantization" not in inspect.signature(Engine.__init__).parameters:
         print("int8: this Engine has no quantization yet; the case is left out", file=sys.stderr)
         return
-    quantized = Engine(pair.model, pair.processor, quantization="int8")
+    wanted: dict[str, Any] = {"quantization": "int8"}
+    quantized = Engine(pair.model, pair.processor, **wanted)
     document = Document(text_of(pair.tokenizer, size.prompts[0] - 1, seed=size.prompts[0]))
     made: dict[str, Any] = {}
     with quantized.prefill(document) as fast, pair.engine.prefill(document) as exact:
@@ -207,10 +208,13 @@ def int8(pair: Pair, shape: Shape, size: Sizes) -> Iterator[dict[str, Any]]:
         timing = in_turns(ours, theirs, size.pairs).row()
     equal = sum(a == b for a, b in zip(made["int8"].token_ids, made["fp32"].token_ids))
     effect = effect_on_scores(pair, quantized, size)
-    yield {"case": f"int8 decode against our fp32, prompt {size.prompts[0]}", "size": str(shape), **timing,
-           "goal": _INT8_GOAL, "wrong": False, "effect": effect,
-           "result": f"{equal} of {size.new_tokens} tokens equal; sums differ by {effect['mean']:.2g} in the mean, "
-           f"{effect['greatest']:.2g} at most; same best candidate {effect['same_best']} of {effect['questions']}"}  # fmt: skip
+    result = (
+        f"{equal} of {size.new_tokens} tokens equal; sums differ by {effect['mean']:.2g} in the mean, "
+        f"{effect['greatest']:.2g} at most; same best candidate {effect['same_best']} of {effect['questions']}"
+    )
+    case = f"int8 decode against our fp32, prompt {size.prompts[0]}"
+    yield {"case": case, "size": str(shape), **timing, "goal": _INT8_GOAL, "wrong": False, "effect": effect,
+           "result": result}  # fmt: skip
 
 
 def effect_on_scores(pair: Pair, quantized: Engine, size: Sizes) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class Pair:
 
     def ids(self, document: Document) -> list[int]:
         """A prompt's tokens."""
-        return self.processor.encode(document.unsupervised(), end=False).token_ids.tolist()  # type: ignore[no-any-return]
+        return self.processor.encode(document.unsupervised(), end=False).token_ids.tolist()
 
     def candidate_ids(self, document: Document, candidate: str) -> tuple[list[int], int]:
         """Tokens of prompt and candidate together, and how many of them are the candidate's."""
@@ -84,7 +84,7 @@ class Pair:
             pad_token_id=pad,
             **options,
         )
-        return made[:, width:].tolist()  # type: ignore[no-any-return]
+        return made[:, width:].tolist()
 
 
 def _kosmos2(shape: Shape, tokenizer: Tokenizer) -> Kosmos2ForConditionalGeneration:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from benchmarks.inference import against_transformers
+from benchmarks.inference import against_transformers, soak
 
 
 def test_transformers_makes_the_same(capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,3 +19,12 @@ def test_transformers_makes_the_same(capsys: pytest.CaptureFixture[str]) -> None
     printed = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert printed["benchmark"] == "inference.against_transformers"
     assert len(printed["rows"]) == len(rows)
+
+
+@pytest.mark.parametrize("positions", ["xpos", "sinusoidal"])
+def test_a_short_soak(positions: str) -> None:
+    result = soak.main(["--small", "--positions", positions])
+    assert result["wrong"] == []
+    assert result["free_slots"] == soak.SLOTS
+    assert sum(result["compared"].values()) == 60
+    assert len(result["compared"]) > 8
