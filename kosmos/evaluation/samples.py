@@ -43,12 +43,14 @@ class Measured:
 class SetMetric:
     """A metric over a whole set. `percent`: printed times 100 (accuracies); CIDEr is printed times 100 too.
 
-    references  when given, document frequencies come from all of these (CIDEr of a subset is then marked as such)
+    subset  for a metric that depends on the whole set (CIDEr's document frequencies): the references of every example
+            of the split -> the metric for a part of it, under a name of its own; None where a part needs nothing
     """
 
     name: str
     measure: Callable[[Sequence[Answered]], Measured]
     percent: bool = True
+    subset: Callable[[Sequence[Sequence[str]]], SetMetric] | None = None
 
 
 _METRICS: dict[str, SetMetric] = {}
