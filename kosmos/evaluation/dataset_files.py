@@ -73,16 +73,16 @@ class Row:
             raise DataError(f"{self.where}: '{key}' must have {count} strings, not {len(value)}")
         return list(value)
 
-    def label(self, key: str, labels: Mapping[Any, int]) -> int:
-        """The index of a gold label, by what the file may call it. Raises DataError for another (test sets: none)."""
+    def label(self, key: str, spellings: Sequence[Sequence[Any]]) -> int:
+        """The index of a gold label; `spellings[i]` is what files call label i. Raises DataError for another one."""
         value = self.value(key)
-        # True == 1 in Python: a bool is a label only where bools are listed.
-        for known, index in labels.items():
-            if value == known and type(value) is type(known):
+        # True == 1 in Python, so types are compared too.
+        for index, known in enumerate(spellings):
+            if any(value == spelling and type(value) is type(spelling) for spelling in known):
                 return index
-        known_labels = ", ".join(repr(known) for known in labels)
+        all_known = ", ".join(repr(spelling) for known in spellings for spelling in known)
         hint = " (a test set without its labels?)" if value in ("", -1) else ""
-        raise DataError(f"{self.where}: '{key}' must be one of {known_labels}, not {value!r}{hint}")
+        raise DataError(f"{self.where}: '{key}' must be one of {all_known}, not {value!r}{hint}")
 
 
 def read_jsonl(path: Path) -> list[Row]:

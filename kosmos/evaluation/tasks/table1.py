@@ -1,0 +1,60 @@
+"""The datasets of the paper's Table 1, in its order, and how one is found by its name."""
+
+from __future__ import annotations
+
+from kosmos.errors import UsageError, nearest
+from kosmos.evaluation.benchmark import Benchmark, Prompt
+from kosmos.evaluation.tasks import (
+    boolq,
+    cb,
+    color_terms,
+    copa,
+    hellaswag,
+    memory_color,
+    piqa,
+    relative_size,
+    story_cloze,
+    winograd,
+    winogrande,
+)
+
+TABLE1: tuple[Benchmark, ...] = (
+    # Language
+    story_cloze.BENCHMARK,
+    hellaswag.BENCHMARK,
+    winograd.BENCHMARK,
+    winogrande.BENCHMARK,
+    piqa.BENCHMARK,
+    boolq.BENCHMARK,
+    cb.BENCHMARK,
+    copa.BENCHMARK,
+    # Reading without OCR: rendered_sst2, hateful_memes
+    # Cross-modal transfer
+    relative_size.BENCHMARK,
+    memory_color.BENCHMARK,
+    color_terms.BENCHMARK,
+    # Nonverbal reasoning: iq50
+    # Captioning and question answering: coco_caption, flickr30k, vqav2, vizwiz, websrc
+    # Classification: imagenet, cub
+)
+# Not rows of Table 1: other forms of one of its datasets, by a name of their own.
+VARIANTS: tuple[Benchmark, ...] = (winograd.WINOGRAD_273,)
+
+BENCHMARKS: dict[str, Benchmark] = {benchmark.name: benchmark for benchmark in (*TABLE1, *VARIANTS)}
+
+
+def get_benchmark(name: str) -> Benchmark:
+    """The benchmark of that name. Raises UsageError for an unknown one, with the nearest name."""
+    if name not in BENCHMARKS:
+        known = ", ".join(BENCHMARKS)
+        raise UsageError(f"no benchmark '{name}'{nearest(name, BENCHMARKS)}; there are: {known}")
+    return BENCHMARKS[name]
+
+
+def prompts_named(benchmark: Benchmark, name: str) -> tuple[Prompt, ...]:
+    """The prompts that a name stands for: its own, or all that begin with it and a point (`valm`: valm.1, valm.2, ...).
+
+    A score of several prompts is the mean of their scores. Raises UsageError for an unknown name.
+    """
+    numbered = tuple(prompt for prompt in benchmark.prompts if name and prompt.name.startswith(f"{name}."))
+    return numbered or (benchmark.prompt(name),)
