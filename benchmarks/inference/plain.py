@@ -70,7 +70,10 @@ class Plain:
         if not option.stop or len(tokens) < option.min_new_tokens or tokens[-1] == self._end_id:
             return None
         text = self.processor.decode(tokens)
-        places = [place for stop in option.stop if (place := text.find(stop)) >= 0]
+        # One that was complete before `min_new_tokens` does not act, then or later.
+        before = len(self.processor.decode(tokens[: max(0, option.min_new_tokens - 1)]))
+        found = [(place, place + len(stop)) for stop in option.stop for place in _occurrences(text, stop)]
+        places = [start for start, end in found if end > before]
         return text[: min(places)] if places else None
 
     def continuation(self, document: Document, option: Decoding, draw: int = 0) -> tuple[list[int], str]:
@@ -121,14 +124,13 @@ class Plain:
     ) -> list[Path]:
         """A beam with each token that may follow (the likeliest of them)."""
         log_probs = self.logits(document, path.tokens).log_softmax(-1)
-        log_probs[self._never] = -torch.inf
+        never = list(self._never)
         if length <= option.min_new_tokens:
-            log_probs[self._end_id] = -torch.inf
+            never.append(self._end_id)
         only = allowed(path.tokens)
-        if only is not None:
-            masked = torch.full_like(log_probs, -torch.inf)
-            masked[only] = log_probs[only]
-            log_probs = masked
+        if only is not None:  # a name may hold what is never generated freely, such as `<unk>`
+            never = sorted(set(range(len(log_probs))) - set(only))
+        log_probs[never] = -torch.inf
         values, tokens = log_probs.topk(min(2 * option.num_beams, len(log_probs)))
         found = zip(values.tolist(), tokens.tolist())
         return [Path((*path.tokens, token), path.sum + value) for value, token in found if value > -torch.inf]
@@ -149,3 +151,7 @@ class Plain:
     def _name_ids(self, document: Document, name: str) -> tuple[int, ...]:
         row = self.processor.encode(document.unsupervised() + Text(name, supervised=True))
         return tuple(row.token_ids[row.supervised].tolist())
+
+
+def _occurrences(text: str, part: str) -> list[int]:
+    return [place for place in range(len(text)) if text.startswith(part, place)]

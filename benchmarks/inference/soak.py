@@ -476,7 +476,10 @@ def run(soak: Soak, requests: int, every: int) -> dict[str, Any]:
             raise AssertionError(f"request {number} ({name}) left {SLOTS - free} slots taken")
         if number % every == 0:
             compared[name] += 1
-            wrong += [f"request {number} ({name}): {text}" for text in check()]
+            found = [f"request {number} ({name}): {text}" for text in check()]
+            wrong += found
+            for text in found:
+                print(text, file=sys.stderr, flush=True)
         del check
         if number % max(1, requests // 20) == 0:
             measured.append({"requests": number, **soak.memory()})

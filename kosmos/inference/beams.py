@@ -102,8 +102,12 @@ class _Search:
         if path.token == self._end_id:
             return "end", None
         if self._option.stop and self._length >= self._option.min_new_tokens:
-            text = self._decode(path.tokens()[0])
-            places = [place for stop in self._option.stop if (place := text.find(stop)) >= 0]
+            tokens = path.tokens()[0]
+            text = self._decode(tokens)
+            # One that was complete too early does not act, then or later.
+            early = len(self._decode(tokens[: max(0, self._option.min_new_tokens - 1)]))
+            stops = self._option.stop
+            places = [place for stop in stops if (place := text.find(stop, max(0, early - len(stop) + 1))) >= 0]
             if places:
                 return "stop", text[: min(places)]
         return ("length", None) if self._length == self._limit else (None, None)

@@ -168,6 +168,7 @@ class TextStream:
         self._text = ""
         self._pending = ""  # text after `_settled` that may still change
         self._emitted = 0
+        self._early = 0  # characters that came before stop strings act
         self.stopped = False
 
     @property
@@ -189,7 +190,9 @@ class TextStream:
             self._text += self._pending
             self._pending = ""
             self._context, self._settled = max(self._settled - 1, 0), len(self._ids)
-        if self._stop and len(self._ids) >= self._min_tokens and self._cut():
+        if len(self._ids) < self._min_tokens:
+            self._early = len(self.text)
+        elif self._stop and self._cut():
             return self._emit(len(self._text))
         return self._emit(len(self._text) - self._held())
 
@@ -202,7 +205,8 @@ class TextStream:
 
     def _cut(self) -> bool:
         whole = self.text
-        found = [place for stop in self._stop if (place := whole.find(stop, max(0, self._emitted))) >= 0]
+        first = {stop: max(self._emitted, self._early - len(stop) + 1, 0) for stop in self._stop}
+        found = [place for stop in self._stop if (place := whole.find(stop, first[stop])) >= 0]
         if not found:
             return False
         self._text, self._pending, self.stopped = whole[: min(found)], "", True

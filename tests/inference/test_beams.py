@@ -11,6 +11,7 @@ from transformers import Kosmos2ForConditionalGeneration
 
 from kosmos.document import Document
 from kosmos.errors import UsageError
+from kosmos.inference.beams import BeamLoop
 from kosmos.inference.engine import Engine
 from kosmos.inference.generation import Decoding
 from kosmos.model.kosmos import Kosmos
@@ -99,8 +100,6 @@ def test_one_beam_is_greedy(model: Kosmos, processor: Processor, document: Docum
     engine = Engine(model, processor)
     with engine.prefill(document) as prefix:
         assert prefix.beam(1, 8) == prefix.greedy(8)
-        from kosmos.inference.beams import BeamLoop
-
         loop = BeamLoop(engine, [(prefix, Decoding(8), None)])
         with engine._running():
             while loop.active:
@@ -127,6 +126,26 @@ def test_a_stop_string_ends_a_beam(engine: Engine) -> None:
     made = engine.generate([prompt], options=Decoding(12, num_beams=3, stop=(stop,), num_results=3))[0]
     assert any(result.finish_reason == "stop" for result in made.all)
     assert all(stop not in result.text for result in made.all)
+
+
+def test_a_stop_string_that_comes_too_early_does_not_end_a_beam(engine: Engine) -> None:
+    """As in greedy search, which writes it out and goes on."""
+    compared = 0
+    for prompt in PROMPTS:
+        with engine.prefill(prompt) as prefix:
+            free = prefix.greedy(8)
+            stop = free.text[:3]
+            if stop in free.text[3:] or len(free.token_ids) < 8:
+                continue
+            greedy = prefix.greedy(8, min_new_tokens=7, stop=[stop])
+            loop = BeamLoop(engine, [(prefix, Decoding(8, 7, stop=(stop,)), None)])
+            with engine._running():
+                while loop.active:
+                    loop.advance()
+            assert loop.result(0).text == greedy.text == free.text
+            assert loop.result(0).finish_reason == greedy.finish_reason == "length"
+            compared += 1
+    assert compared
 
 
 NAMES = [f" {a} {b}" for a in WORDS[:7] for b in WORDS[2:9]] + [" red"]

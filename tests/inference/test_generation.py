@@ -103,6 +103,10 @@ def test_stop_strings_wait_for_the_fewest_tokens() -> None:
     stream = TextStream(lambda ids: "".join(map(chr, ids)), ["b"], min_tokens=3)
     assert [stream.push(ord(letter)) for letter in "abcab"] == ["a", "b", "c", "a", ""]
     assert (stream.text, stream.stopped) == ("abca", True)
+    # Nor does one act later that was complete too early, but still held back as white space at the end.
+    stream = TextStream(lambda ids: "".join(map(chr, ids)), ["\n"], min_tokens=3)
+    assert [stream.push(ord(letter)) for letter in "a\nbc\n"] == ["a", "", "\nb", "c", ""]
+    assert (stream.text, stream.stopped) == ("a\nbc", True)
 
 
 @pytest.mark.parametrize(
