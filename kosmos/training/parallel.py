@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.utils.checkpoint import (
     CheckpointPolicy,
@@ -62,6 +62,7 @@ def parallelize(module: nn.Module, model: Kosmos, config: ParallelConfig, world:
     for block in blocks(model):
         fully_shard(block, **options)
     for encoder in model.encoders.values():
+        encoder.register_forward_hook(_no_view)  # before that of fully_shard, which warns of views at every step
         fully_shard(encoder, **options)
     fully_shard(module, **options)
     for part in _sharded(module):
@@ -73,6 +74,11 @@ def reduce_gradients(module: nn.Module, now: bool) -> None:
     """Whether the next backward pass sums gradients over ranks; otherwise they add up on this rank."""
     if isinstance(module, FSDPModule):
         module.set_requires_gradient_sync(now)
+
+
+def _no_view(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+    """The same values in memory of their own: hooks on a view are lost when something is written into it."""
+    return output.clone() if output._is_view() else output
 
 
 def _sharded(module: nn.Module) -> list[FSDPModule]:

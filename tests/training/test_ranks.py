@@ -44,6 +44,7 @@ def torchrun(ranks: int, *arguments: object) -> str:
         timeout=120,
     )
     assert finished.returncode == 0, finished.stderr[-3000:]
+    assert "Warning" not in finished.stderr, finished.stderr[-3000:]
     return finished.stdout
 
 
