@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sys
 import traceback
@@ -52,8 +53,15 @@ def classify(error: BaseException) -> tuple[int, str]:
 
 
 def report(error: BaseException, debug: bool) -> int:
-    """Print the line (several for a configuration), with the traceback above when asked, and return the exit code."""
+    """Print the line (several for a configuration), with the traceback above when asked, and return the exit code.
+
+    Under torchrun every rank but the first says who it is. That all stopped as they were told to, the first says alone.
+    """
     code, message = classify(error)
+    rank = os.environ.get("RANK", "0")
+    if rank != "0" and code == INTERRUPTED:
+        return code
+    who = "" if rank == "0" else f"rank {rank}: "
     if debug:
         traceback.print_exception(error, file=sys.stderr)
     lines = [" ".join(part.split()) for part in message.splitlines() if part.strip()]
@@ -61,5 +69,5 @@ def report(error: BaseException, debug: bool) -> int:
         lines = ["; ".join(lines)]
     with contextlib.suppress(BrokenPipeError):  # `kosmos ... 2>&1 | head`
         for line in lines:
-            print(f"kosmos: error: {line}", file=sys.stderr, flush=True)
+            print(f"kosmos: error: {who}{line}", file=sys.stderr, flush=True)
     return code

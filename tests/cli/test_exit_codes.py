@@ -57,6 +57,19 @@ def test_several_problems_of_a_configuration_are_a_line_each(capsys: pytest.Capt
     assert capsys.readouterr().err.startswith("kosmos: error: internal error: ValueError: a; b (--debug")
 
 
+def test_ranks_say_who_they_are(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    said = []
+    for rank in ("0", "63"):
+        monkeypatch.setenv("RANK", rank)
+        for error in (DataError("a.tar: cut short"), Interrupted("saved after step 3")):
+            assert report(error, debug=False) == error.exit_code
+        said.append(capsys.readouterr().err)
+    assert said == [
+        "kosmos: error: a.tar: cut short\nkosmos: error: saved after step 3\n",
+        "kosmos: error: rank 63: a.tar: cut short\n",
+    ]
+
+
 def test_sigterm_outside_the_loops_is_one_line_and_exit_code_4() -> None:
     program = (
         "import os, signal\n"
