@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -112,9 +113,12 @@ def _train(config: TrainConfig) -> Iterator[Problem]:
     yield from _positive(config, "steps", "log_every", "checkpoint_every", "keep_checkpoints")
     if config.threads < 0:
         yield "threads", "must be 0 (all cores) or more"
+    if not re.fullmatch(r"stop|skip|rewind:0*[1-9][0-9]*", config.on_nonfinite):
+        yield "on_nonfinite", f"'{config.on_nonfinite}' is none of stop, skip and rewind:N (N steps, at least 1)"
     # The rate must come down to 0 at the last step, after the warm-up.
     if config.optimizer.warmup_steps >= config.steps > 0:
-        yield "optimizer.warmup_steps", f"{config.optimizer.warmup_steps} is not below steps {config.steps}"
+        message = f"{config.optimizer.warmup_steps} is not below steps {config.steps}; lower it, or raise steps"
+        yield "optimizer.warmup_steps", message
 
 
 def _validation(config: TrainConfig) -> Iterator[Problem]:

@@ -42,6 +42,10 @@ def describe_error(item: dict[str, Any], type_: Any) -> tuple[str, str]:
     if kind == "literal_error":
         choices = [str(choice) for choice in get_args(_at(type_, location))]
         return key, f"must be {' or '.join(choices)}, not {_show(value)}{nearest(str(value), choices)}"
+    if kind in ("too_long", "too_short"):
+        context = item.get("ctx", {})
+        wanted = context.get("max_length", context.get("min_length"))
+        return key, f"must be a list of {wanted}, not of {context.get('actual_length')}"
     if kind in _WANTED:
         return key, f"must be {_WANTED[kind]}, not {_show(value)}"
     message = str(item["msg"])
@@ -86,7 +90,8 @@ def _at(type_: Any, location: list[str]) -> Any:
     """The type at a dotted key; None where there is none."""
     for part in location:
         children = _children(type_)
-        type_ = children.get(part, children.get("*"))
+        items = get_args(type_)[:1] if get_origin(type_) is tuple else ()
+        type_ = children.get(part, children.get("*", *items))
         if type_ is None:
             return None
     return _without_none(type_) if get_origin(type_) is not Literal else type_

@@ -92,6 +92,11 @@ def test_lists_and_mappings_of_classes(file: Path) -> None:
         ("optimizer: [1]", "optimizer: must be a mapping (key: value), not a list"),
         ("optimizer: {betas: 0.9}", "optimizer.betas: must be a list, not 0.9"),
         ("optimizer: {betas: [0.9]}", "optimizer.betas.1: missing; set it"),
+        ("optimizer: {betas: [0.9, 0.98, 1]}", "optimizer.betas: must be a list of 2, not of 3"),
+        (
+            "trackers: [tensorbord]",
+            "trackers.0: must be tensorboard or wandb, not the text 'tensorbord' (did you mean 'tensorboard'?)",
+        ),
         ("model: {extra_modalities: [1]}", "model.extra_modalities.0: must be text, not 1"),
         ("data: {sources: [a]}", "data.sources: must be a mapping (key: value), not a list"),
         ("seed: 2020-01-01", "seed: must be a whole number, not the text '2020-01-01'"),
@@ -216,7 +221,9 @@ CONTRADICTIONS = [
     ("optimizer: {betas: [0.9, 1]}", "optimizer.betas: must be in [0, 1)"),
     ("optimizer: {weight_decay: -1}", "optimizer.weight_decay: must be 0 or more"),
     ("optimizer: {encoder_lr_scale: -0.1}", "optimizer.encoder_lr_scale: must be 0 or more"),
-    ("steps: 100", "optimizer.warmup_steps: 375 is not below steps 100"),
+    ("steps: 100", "optimizer.warmup_steps: 375 is not below steps 100; lower it, or raise steps"),
+    ("on_nonfinite: rewind", "on_nonfinite: 'rewind' is none of stop, skip and rewind:N (N steps, at least 1)"),
+    ("on_nonfinite: 'rewind:0'", "on_nonfinite: 'rewind:0' is none of stop, skip and rewind:N (N steps, at least 1)"),
     ("threads: -1", "threads: must be 0 (all cores) or more"),
     (
         f"data: {{sources: {{text: {SOURCE.replace('batch_rows: 2', 'batch_rows: 3')}}}}}",

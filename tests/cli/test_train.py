@@ -63,7 +63,7 @@ def test_a_run_learns_and_leaves_its_directory(tiny_run: Path) -> None:
         (
             ["recipe.yaml", "--out", "new", "--steps", "3"],
             2,
-            "command line: optimizer.warmup_steps: 5 is not below steps 3",
+            "command line: optimizer.warmup_steps: 5 is not below steps 3; lower it, or raise steps",
         ),
         (
             ["recipe.yaml", "--out", "new", "--model.preset", "tinny"],
