@@ -63,9 +63,13 @@ def lines(found: DryRun, images_given: bool = False) -> list[str]:
     left_out = [
         ("backward of the tower", 0.0 if flops.counts_tower_backward else flops.tower_backward),
         ("resampler", flops.resampler),
-        ("head where nothing is supervised", -flops.head_left_out),
+        ("the decoder's forward pass again", found.made_again),
     ]
-    said.append(("", "MFU does not count: " + ", ".join(f"{name} {_flops(n)}" for name, n in left_out if abs(n) >= 1)))
+    if uncounted := ", ".join(f"{name} {_flops(n)}" for name, n in left_out if abs(n) >= 1):
+        said.append(("", f"MFU does not count: {uncounted}"))
+    if flops.head_left_out >= 1:
+        left_out_of_head = f"{_flops(flops.head_left_out)} of the head, without supervision"
+        said.append(("", f"MFU counts, though left out: {left_out_of_head}"))
     dealt = ", ".join(f"{name} {number:,}" for name, number in layout.micro_batches.items())
     said.append(("layout", f"{sum(layout.micro_batches.values()):,} micro-batches a step ({dealt})"))
     spare = f", {layout.spare} of them idle in the last" if layout.spare else ""
@@ -101,10 +105,8 @@ def _fits(found: DryRun) -> str:
     whole = readable_bytes(found.hardware.memory)
     if found.fits:
         return f"which fits into {whole}"
-    return (
-        f"which does not fit into {whole}: lower micro_batch_rows, or set parallel.activation_checkpointing, or take "
-        "more ranks"
-    )
+    again = "" if found.made_again else "set parallel.activation_checkpointing, or "
+    return f"which does not fit into {whole}: lower micro_batch_rows, or {again}take more ranks"
 
 
 def _flops(number: float) -> str:
@@ -122,7 +124,11 @@ def _seconds(seconds: float) -> str:
 
 
 def _days(days: float) -> str:
-    return f"{days:.3g} days" if days >= 1 else f"{24 * days:.3g} hours"
+    if days < 1 / 24:
+        return f"{24 * 60 * days:.3g} minutes"
+    if days < 1:
+        return f"{24 * days:.3g} hours"
+    return f"{days:.3g} days" if days < 1000 else f"{days:,.0f} days"
 
 
 def _fraction(text: str) -> float:

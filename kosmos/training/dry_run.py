@@ -55,6 +55,7 @@ class DryRun:
     mfu: float
     steps: int
     step_seconds: float
+    made_again: float  # operations of the decoder's forward pass that full activation checkpointing repeats
     checkpoint_bytes: float
     checkpoints_kept: int
 
@@ -85,7 +86,8 @@ class DryRun:
         return {
             "parameters": asdict(self.parameters),
             "step": {"tokens": self.tokens, "images": self.images, "sources": sources},
-            "flops": asdict(self.flops) | {"counted": self.flops.counted, "done": self.flops.done},
+            "flops": asdict(self.flops)
+            | {"counted": self.flops.counted, "done": self.flops.done, "made_again": self.made_again},
             "layout": asdict(self.layout),
             "memory": asdict(self.memory) | {"total": self.memory.total, "fits": self.fits},
             "hardware": asdict(self.hardware) | {"precision": self.precision, "mfu": self.mfu},
@@ -131,10 +133,12 @@ def dry_run(
     memory = estimate_memory(
         config.model, config.parallel, precision, _sizes(config, parameters), batches, ranks, layout.rounds
     )
+    flops = _flops(config, sources)
+    full = config.parallel.activation_checkpointing == "full"
     return DryRun(
         parameters=parameters,
         sources=dict(sources),
-        flops=_flops(config, sources),
+        flops=flops,
         layout=layout,
         memory=memory,
         hardware=hardware,
@@ -142,6 +146,7 @@ def dry_run(
         mfu=mfu,
         steps=config.steps,
         step_seconds=slowest / (hardware.peak(precision) * mfu),
+        made_again=(flops.decoder + flops.attention) / 3 if full else 0.0,
         checkpoint_bytes=4.0 * parameters.total + 8.0 * parameters.trainable,
         checkpoints_kept=_checkpoints(config),
     )

@@ -79,6 +79,8 @@ def find_hardware(name: str) -> Hardware:
     key = name.lower().replace("_", "-")
     if key in _TABLE:
         return _TABLE[key][1]
+    if f"rtx-{key}" in _TABLE:  # 4090 is a card, and no card has so many TFLOP/s
+        return _TABLE[f"rtx-{key}"][1]
     if re.fullmatch(r"\d+(\.\d+)?", key) and float(key) > 0:
         return Hardware(f"device of {name} TFLOP/s", float(key) * _TERA, float(key) * _TERA, 0.0)
     known = hardware_names()
@@ -101,7 +103,8 @@ def this_machine() -> Hardware:
         if found is not None:
             return found
     else:
-        name, device = f"this CPU ({torch.get_num_threads()} threads)", torch.device("cpu")
+        threads = torch.get_num_threads()
+        name, device = f"this CPU ({threads} thread{'s' * (threads != 1)})", torch.device("cpu")
         memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     return Hardware(name, peak_of(device, "bf16").flops, peak_of(device, "fp32").flops, memory)
 

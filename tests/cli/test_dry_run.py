@@ -17,10 +17,29 @@ def test_kosmos_1_for_people(kosmos_here: Command, tmp_path: Path) -> None:
     assert "1,662,375,936, of which 1,371,794,432 trained" in said
     assert "1,200,128 tokens, about 5,999 pictures (assumed, --measure counts)" in said
     assert "11.3 PFLOP a step: decoder 8.7 PFLOP, attention 725 TFLOP, head 944 TFLOP, vision tower 972 TFLOP" in said
+    assert "MFU does not count: backward of the tower 80.8 TFLOP, resampler 139 TFLOP\n" in said
+    assert "MFU counts, though left out: 316 TFLOP of the head, without supervision\n" in said
     assert "293 micro-batches a step (text 122, pairs 122, interleaved 49)" in said
     assert "8 ranks, 37 rounds, 3 of them idle in the last" in said
     assert "8 x H100 SXM (bf16 at 40 % of 989 TFLOP/s)" in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_pictures_and_with_activations_made_again(kosmos_here: Command, tmp_path: Path) -> None:
+    plain = kosmos_here("train", "llm-baseline", "--dry-run", cwd=tmp_path)
+    assert (plain.returncode, plain.stderr) == (0, "") and "MFU" not in plain.stdout
+    assert "300,000 steps: 37.9 days" in plain.stdout
+    again = kosmos_here(
+        "train",
+        "llm-baseline",
+        "--dry-run",
+        "--hardware=1",
+        "--parallel.activation_checkpointing=full",
+        cwd=tmp_path,
+    )
+    # A third of 3.62 + 0.30 PFLOP.
+    assert "MFU does not count: the decoder's forward pass again 1.31 PFLOP\n" in again.stdout
+    assert "300,000 steps: 37,471 days" in again.stdout
 
 
 def test_as_json_with_counted_pictures(kosmos_here: Command, tiny_files: Path) -> None:

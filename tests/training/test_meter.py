@@ -41,6 +41,7 @@ def test_devices_by_name() -> None:
     assert find_hardware("H100").peak("bf16") == pytest.approx(989.4e12)
     assert find_hardware("h100").peak("fp32") == pytest.approx(66.9e12)
     assert find_hardware("450").bf16 == pytest.approx(450e12)
+    assert find_hardware("4090") is find_hardware("rtx-4090")  # not a device of 4,090 TFLOP/s
     assert recognize("Quadro 600") is None
     with pytest.raises(UsageError, match=r"no device 'h10' \(did you mean 'h100'\?\)"):
         find_hardware("h10")
