@@ -63,7 +63,7 @@ def vision(subject: Subject) -> Iterator[Finding]:
         do = "`kosmos train-vision` makes one" if tower.kind == "conv" else "look at model.vision.pretrained"
         yield problem(f"vision: {tower.pretrained}: no such folder", do, 3)
     else:
-        do = f"fetch it before: huggingface-cli download {tower.pretrained}; nodes without a network need a folder"
+        do = f"fetch it before: hf download {tower.pretrained}; nodes without a network need a folder"
         yield warning(f"vision: {tower.pretrained} is a hub's name, which is not looked up here", do)
 
 

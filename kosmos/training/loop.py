@@ -302,7 +302,7 @@ def _find_checkpoint(config: TrainConfig, out: Path, resume: bool) -> Path | Non
         raise UsageError(f"{out}: is a file; choose another run directory")
     if not resume:
         if any(out.iterdir()):
-            raise UsageError(f"{out}: exists already and is not empty; resume it, or choose another run directory")
+            raise UsageError(f"{out}: exists already and is not empty; add --resume, or choose another run directory")
         return None
     if (out / CONFIG_FILE).exists():
         check_same_recipe(config, load_config(out / CONFIG_FILE, TrainConfig), out)
