@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kosmos.api import Chat, answer, caption, generate, generate_batch, load, score, stream
+    from kosmos.api import Chat, answer, caption, chat, generate, generate_batch, load, score, stream
     from kosmos.document import Document, End, Image, Text
     from kosmos.inference.engine import Engine
     from kosmos.model.kosmos import Kosmos
@@ -27,6 +27,7 @@ _HOMES = {
     "Chat": "kosmos.api",
     "answer": "kosmos.api",
     "caption": "kosmos.api",
+    "chat": "kosmos.api",
     "generate": "kosmos.api",
     "generate_batch": "kosmos.api",
     "load": "kosmos.api",
@@ -47,6 +48,7 @@ __all__ = [
     "__version__",
     "answer",
     "caption",
+    "chat",
     "generate",
     "generate_batch",
     "load",

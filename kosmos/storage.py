@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from kosmos.errors import StorageError
@@ -13,8 +14,8 @@ from kosmos.errors import StorageError
 MANIFEST = "MANIFEST.sha256"
 
 
-def write_atomic(path: str | Path, data: bytes, durable: bool = True) -> None:
-    """Write `data` to `path` so that a reader sees the old file or the new one, never a part.
+def write_atomic(path: str | Path, data: bytes | Iterable[bytes], durable: bool = True) -> None:
+    """Write `data`, whole or in pieces, to `path` so that a reader sees the old file or the new one, never a part.
 
     Not `durable`: a crash of the machine (not of the process) may leave a damaged file. The folder must exist. Raises
     StorageError when the disk is full or the folder cannot be written.
@@ -24,7 +25,7 @@ def write_atomic(path: str | Path, data: bytes, durable: bool = True) -> None:
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())

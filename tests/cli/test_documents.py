@@ -14,8 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from kosmos.cli.generate import keep_order
-from kosmos.cli.main import VERBS, main, verb_parser
+from kosmos.cli.main import VERBS, load_verb, main, verb_parser
 from kosmos.config_files import recipe_names
 from kosmos.data.picturebook.packages import PACKAGES, cache_directory
 from kosmos.data.picturebook.worlds.dialogue import SECOND
@@ -198,8 +197,11 @@ def test_every_example_of_the_help_parses(verb: str) -> None:
     examples = re.findall(rf"^  kosmos {verb}\b(.*)$", parser.format_help(), flags=re.MULTILINE)
     assert examples
     for example in examples:
-        words = shlex.split(example)
-        parsed, unknown = parser.parse_known_args(keep_order(parser, words) if verb == "generate" else words)
+        words = shlex.split(example.partition(" < ")[0])
+        module = load_verb(verb)
+        parsed, unknown = parser.parse_known_args(
+            module.keep_order(parser, words) if hasattr(module, "keep_order") else words
+        )
         assert verb.startswith(("train", "doctor")) or unknown == []
         assert parsed is not None
 

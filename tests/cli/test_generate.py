@@ -8,8 +8,8 @@ import PIL.Image
 import pytest
 
 from kosmos.api import generate, load
-from kosmos.cli.generate import keep_order
 from kosmos.cli.main import main, verb_parser
+from kosmos.cli.prompt_parts import keep_order
 from kosmos.document import Document, Image
 from kosmos.inference.engine import Engine
 from tests.inference.tiny import save_tiny
@@ -94,6 +94,45 @@ def test_streamed_text_is_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(whole) > 8
 
 
+def test_the_best_beams(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["generate", "model", "an image", "--num-beams", "4", "--num-results", "2", "--max-new-tokens", "6"]
+    words += ["--length-penalty", "0.5", "--early-stopping", "never"]
+    expected = generate(
+        engine, "an image", max_new_tokens=6, num_beams=4, num_results=2, length_penalty=0.5, early_stopping="never"
+    )
+    assert main(words) == 0
+    assert capsys.readouterr().out == f"{expected.text}\n{expected.others[0].text}\n"
+    assert main([*words, "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["token_ids"] == list(expected.token_ids)
+    assert made["score"] == pytest.approx(expected.score)
+    assert [other["token_ids"] for other in made["others"]] == [list(expected.others[0].token_ids)]
+
+
+def test_several_draws(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["generate", "model", "an image", "--temperature", "2", "--num-results", "3", "--max-new-tokens", "6"]
+    assert main(words) == 0
+    expected = generate(engine, "an image", max_new_tokens=6, temperature=2.0, num_results=3)
+    assert capsys.readouterr().out.split("\n")[:-1] == [one.text for one in expected.all]
+    assert len({one.token_ids for one in expected.all}) == 3
+
+
+def test_one_of_the_names(engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["red cat", "two dogs", "green house", "red house"]
+    (tmp_path / "names.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+    words = ["generate", "model", "-i", "cat.png", "The", "--names", str(tmp_path / "names.txt")]
+    assert main([*words, "--num-beams", "4", "--num-results", "4", "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    scores = engine.score([Document(Image(Path("cat.png")), "The")], [f" {name}" for name in names], include_end=True)
+    means = {name: score.mean for name, score in zip(names, scores[0])}
+    ranked = [made, *made["others"]]
+    assert [one["text"] for one in ranked] == sorted(names, key=lambda name: -means[name])
+    assert [one["score"] for one in ranked] == pytest.approx(sorted(means.values(), reverse=True), abs=1e-4)
+    assert main(words) == 0  # two beams
+    expected = generate(engine, [Path("cat.png"), "The"], names=[f" {name}" for name in names], num_beams=2)
+    assert capsys.readouterr().out == f"{expected.text}\n"
+
+
 def test_many_prompts_from_a_file(engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = [
         {"prompt": ["An image", {"image": "cat.png"}], "id": "a"},
@@ -133,6 +172,15 @@ def test_many_prompts_from_a_file(engine: Engine, tmp_path: Path, capsys: pytest
         (["model", "an", "--out", "x"], 2, "--out is for --jsonl"),
         (["model", "an", "--jsonl", "x"], 2, "brings its own prompts"),
         (["model", "--jsonl", "nowhere.jsonl"], 3, "nowhere.jsonl: cannot read the prompts"),
+        (["model", "an", "--resume"], 2, "--resume goes on with a file of answers"),
+        (["model", "an", "--num-beams", "2", "--temperature", "1"], 2, "beams and drawing exclude each other"),
+        (["model", "an", "--length-penalty", "2"], 2, "are about beams; add --num-beams"),
+        (["model", "an", "--early-stopping", "true"], 2, "are about beams; add --num-beams"),
+        (["model", "an", "--early-stopping", "maybe"], 2, "invalid choice: 'maybe'"),
+        (["model", "an", "--num-results", "2"], 2, "raise num_beams, or draw with a temperature"),
+        (["model", "an", "--num-beams", "2", "--stream"], 2, "--stream shows one text as it comes"),
+        (["model", "an", "--names", "nowhere.txt"], 3, "nowhere.txt: cannot read the names"),
+        (["model", "an", "--names", "x", "--temperature", "1"], 2, "--names is a search"),
         (["model", "an", "--device", "tpu9"], 2, "--device tpu9: unknown"),
         (["model", "of " * 200], 2, "tokens long"),
         ([], 2, "RUN"),

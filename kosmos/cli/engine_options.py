@@ -1,0 +1,48 @@
+"""The options of the machine that every verb with an engine has."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kosmos.cli.user_modules import add_import_option
+from kosmos.errors import UsageError
+
+if TYPE_CHECKING:
+    from kosmos.inference.engine import Engine
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: fp32")
+    machine.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default), cuda, cuda:1 ...")
+    machine.add_argument(
+        "--image-cache", type=Path, metavar="DIR", help="keep embeddings of pictures there for later commands"
+    )
+    add_import_option(parser)
+
+
+def open_engine(args: argparse.Namespace, max_slots: int) -> Engine:
+    """The engine that the options ask for, with room for so many prompts."""
+    from kosmos.api import load
+
+    return load(
+        args.run,
+        precision=args.precision,
+        device=_device(args.device),
+        max_slots=max_slots,
+        image_cache_dir=args.image_cache,
+    )
+
+
+def _device(name: str) -> str:
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"--device {name}: unknown; use cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"--device {name}: this machine's torch finds no GPU; leave it out to use the CPU")
+    return name
