@@ -32,6 +32,7 @@ class SlotPool:
         self._values: list[Tensor] = []
         self._length_capacity = 0
         self._next_handle = 0
+        self._moves = 0  # how often a buffer was made anew
 
     @property
     def num_free(self) -> int:
@@ -133,6 +134,17 @@ class SlotPool:
             self._extents[handle] = max(self._extents[handle], width)
         return Step(self, first, len(handles), num_tokens, width, starts, uniform)
 
+    @property
+    def length_capacity(self) -> int:
+        """Columns that the buffers have, or will have at the next write."""
+        return self._length_capacity
+
+    def settle(self) -> int:
+        """Grow every layer's buffers to what is wanted now; a number that changes whenever one of them has moved."""
+        for layer in range(len(self._keys)):
+            self.buffers(layer, self._keys[layer])
+        return self._moves
+
     def shrink(self) -> None:
         """Drop the buffers when no handle is out."""
         if not self._slots:
@@ -152,6 +164,7 @@ class SlotPool:
         slots = min(_power_of_two(len(self._owners)), self.max_slots)
         held = self._keys[layer]
         if held.shape[0] < slots or held.shape[2] < self._length_capacity:
+            self._moves += 1
             self._keys[layer] = self._grown(held, slots)
             self._values[layer] = self._grown(self._values[layer], slots)
         return self._keys[layer], self._values[layer]
@@ -177,7 +190,8 @@ class Step:
     def __init__(
         self, pool: SlotPool, first: int, rows: int, num_tokens: int, width: int, starts: Tensor, uniform: int | None
     ) -> None:
-        self._pool = pool
+        self.pool = pool
+        self.first = first
         self._span = slice(first, first + rows)
         self._width = width
         self._uniform = uniform
@@ -199,6 +213,11 @@ class Step:
         """S, the number of columns that keys and values have in this step."""
         return self._width
 
+    @property
+    def columns(self) -> Tensor:
+        """The columns written, int64 [B, T]."""
+        return self._columns
+
     def positions(self, num_tokens: int) -> Tensor:
         """Positions of the new tokens, int64 [B, T]."""
         assert num_tokens == self._columns.shape[1]
@@ -213,7 +232,7 @@ class Step:
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Write the new keys and values [B, H, T, d]; return all of these rows, [B, H, S, d]."""
-        held_keys, held_values = self._pool.buffers(layer, keys)
+        held_keys, held_values = self.pool.buffers(layer, keys)
         if self._uniform is not None:
             columns = slice(self._uniform, self._width)
             held_keys[self._span, :, columns] = keys

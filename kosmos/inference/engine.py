@@ -36,6 +36,7 @@ from kosmos.inference.prefix import InputKey, Prefix
 from kosmos.inference.quantization import Quantization, check_quantization
 from kosmos.inference.scoring import continuation_ids, score_prefixes, trailing_text
 from kosmos.inference.sharing import Stretch, batches, common_length, identities, stretches
+from kosmos.inference.static_decode import StaticSteps
 from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
 
@@ -67,7 +68,8 @@ class Engine:
     max_length  tokens of a prompt and its continuation (default: the model's max_positions)
     precision   "bf16" runs the matrix products in bfloat16; logits and log-probs stay fp32
     prefill_precision   the same for reading prompts alone (default: as `precision`)
-    quantization   "int8": what follows the prompt runs on int8 weights, in `precision` where those are not asked
+    quantization   "int8": what follows the prompt runs on int8 weights
+    static_decode   steps of fixed shape, on a GPU replayed as CUDA graphs (see kosmos.inference.static_decode)
     image_cache_bytes, image_cache_dir   how much of the pictures' embeddings stays in memory; a folder that keeps them
                 longer (up to image_cache_dir_bytes), for other processes too. The model's weights are in their keys
     feature_cache_bytes   how much of the pictures' pixels stays, so that they are not decoded again
@@ -85,6 +87,7 @@ class Engine:
         precision: Precision = "fp32",
         prefill_precision: Precision | None = None,
         quantization: Quantization | None = None,
+        static_decode: bool = False,
         image_cache_bytes: int = 256 << 20,
         image_cache_dir: str | Path | None = None,
         image_cache_dir_bytes: int = DEFAULT_MAX_BYTES,
@@ -112,7 +115,9 @@ class Engine:
         store = None if image_cache_dir is None else EmbeddingStore(image_cache_dir, image_cache_dir_bytes)
         self.embeddings = EmbeddingCache(model, self.device, image_cache_bytes, store)
         self.num_halvings = 0  # batches that did not fit into memory
+        self.static_decode = static_decode
         self._packed: PackedDecoder | None = None
+        self._static: StaticSteps | None = None
         self._tries: dict[tuple[tuple[str, ...], tuple[str, ...]], NameTrie] = {}
         self._forbidden = _forbidden(processor, config.vocab_size).to(self.device)
 
@@ -270,7 +275,10 @@ class Engine:
     def forward_step(self, token_ids: Tensor, step: Step) -> Tensor:
         """Hidden states [B, T, D] of text tokens [B, T] that continue the step's slots."""
         with self._running():
-            return self.packed(token_ids, step)
+            if not self.static_decode:
+                return self.packed(token_ids, step)
+            self._static = self._static or StaticSteps(self.packed)
+            return self._static(token_ids, step)
 
     def head(self, hidden: Tensor) -> Tensor:
         """Hidden states [..., D] of `forward_step` -> logits fp32 [..., V]."""
@@ -463,7 +471,7 @@ class Engine:
     def clear(self) -> None:
         """Forget pictures, buffers and packed weights; needed after the weights changed. No prefix may be held."""
         self.pool.clear()
-        self._packed = None
+        self._packed = self._static = None
         self.embeddings.clear()
 
     def _in_batches(

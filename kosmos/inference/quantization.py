@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from kosmos.errors import UsageError
@@ -39,6 +40,9 @@ def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
 def int8_linear(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
     """[N, in] -> [N, out] with the weights in int8."""
     integers, scales = quantize(weight)
+    if weight.device.type != "cpu":
+        # Memory is saved, time is not: the weights are made floats again before the product.
+        return _WeightOnly(integers, scales, bias)
     with warnings.catch_warnings():  # torch 2.13 says that tensors with scales inside will go one day
         warnings.filterwarnings("ignore", message=".*quantized tensor")
         zeros = torch.zeros(len(scales), dtype=torch.long)
@@ -48,3 +52,14 @@ def int8_linear(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tenso
         )
     linear_dynamic = torch.ops.quantized.linear_dynamic
     return lambda x: linear_dynamic(x, packed, False)
+
+
+class _WeightOnly:
+    """Products of floats with int8 weights made floats again."""
+
+    def __init__(self, integers: Tensor, scales: Tensor, bias: Tensor | None) -> None:
+        self._integers, self._scales, self._bias = integers, scales, bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        product = F.linear(x, self._integers.to(x.dtype)) * self._scales.to(x.dtype)
+        return product if self._bias is None else product + self._bias.to(x.dtype)
