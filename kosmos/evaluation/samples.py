@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from kosmos.errors import UsageError, nearest
 
@@ -32,11 +35,22 @@ class Answered:
 
 @dataclass(frozen=True)
 class Measured:
-    """A metric's value over a set. `values`: one per example when the metric is their mean, else None (AUC, BLEU)."""
+    """A metric's value over a set. `values`: one per example when the metric is their mean, else None (AUC, BLEU).
+
+    weighted  where `values` is None: how often each example counts, int64 [examples] -> the value (bootstrap)
+    not_run   why there is no value, and what to do, in one line; `value` is then NaN
+    """
 
     value: float
     values: tuple[float, ...] | None = None
     details: Mapping[str, float] = field(default_factory=dict)
+    weighted: Callable[[np.ndarray], float] | None = field(default=None, compare=False, repr=False)
+    not_run: str = ""
+
+
+def not_run(reason: str) -> Measured:
+    """The result of a metric that could not be computed: `reason` says why, and what to do."""
+    return Measured(math.nan, not_run=reason)
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,9 @@ def bleu(statistics: np.ndarray) -> list[float]:
 def _measure(answered: Sequence[Answered], order: int) -> Measured:
     statistics = bleu_statistics(*tokenize_captions(answered))
     lengths = {"length": float(statistics[:, 0].sum()), "reference_length": float(statistics[:, 1].sum())}
-    return Measured(bleu(statistics)[order - 1], details=lengths)
+    return Measured(
+        bleu(statistics)[order - 1], details=lengths, weighted=lambda weights: bleu(weights @ statistics)[order - 1]
+    )
 
 
 def _metric(order: int) -> SetMetric:
