@@ -22,7 +22,8 @@ from kosmos.config_files import load_config
 from kosmos.errors import ConfigError, DataError, Interrupted, StorageError, UsageError
 from kosmos.model.kosmos import Kosmos
 from kosmos.runs import steps
-from kosmos.storage import MANIFEST
+from kosmos.storage import MANIFEST, check_manifest, write_manifest
+from kosmos.training import checkpoint
 from kosmos.training.loop import train
 from kosmos.training.step import NonFiniteError
 
@@ -108,6 +109,34 @@ def test_interrupted_and_resumed_equals_uninterrupted(
         train(config, run, quiet=True, on_step=at(5, stop))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert train(config, run, resume=True, quiet=True) == run
+    assert lines(run) == lines(finished)
+    assert checksums(run, 12) == checksums(finished, 12)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["synchronous", "asynchronous"])
+def test_a_sigterm_in_the_middle_of_a_save(
+    finished: Path, recipe: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asynchronous: bool
+) -> None:
+    asked: list[str] = []
+
+    def stop_then_write(folder: Path) -> None:
+        if not asked:
+            asked.append(folder.name)
+            os.kill(os.getpid(), signal.SIGTERM)
+        write_manifest(folder)
+
+    monkeypatch.setattr(checkpoint, "write_manifest", stop_then_write)
+    config = replace(recipe, asynchronous_checkpoints=asynchronous, keep_checkpoints=9)
+    with pytest.raises(Interrupted, match="saved after step"):
+        train(config, tmp_path / "run", quiet=True)
+    assert asked == [".step-4.saving"]
+    # The save that was under way is whole, and so is that of the step at which the run stopped.
+    first, *_, last = [number for number, _ in steps(tmp_path / "run")]
+    assert first == 4 < last < 12
+    for _, folder in steps(tmp_path / "run"):
+        check_manifest(folder)
+    assert lines(tmp_path / "run")[-1]["step"] == last
+    run = train(config, tmp_path / "run", resume=True, quiet=True)
     assert lines(run) == lines(finished)
     assert checksums(run, 12) == checksums(finished, 12)
 

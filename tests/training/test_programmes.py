@@ -76,6 +76,10 @@ def test_the_papers_text_corpora() -> None:
     weights = [21.8, 17.7, 16.2, 14.7, 10.6, 10.2, 5.4, 1.1, 1.0, 1.0, 0.2]
     assert [corpus.weight for corpus in corpora] == weights
     assert len({corpus.path for corpus in corpora}) == 11
+    # Its epochs follow from the weights and the corpora's sizes, for 100 billion tokens.
+    billions = [14.8, 82.6, 25.7, 68.7, 49.8, 21.9, 4.2, 1.5, 2.7, 5.3, 0.3]
+    epochs = [1.47, 0.21, 0.63, 0.21, 0.21, 0.46, 1.29, 0.75, 0.38, 0.19, 0.75]
+    assert [weight / size for weight, size in zip(weights, billions, strict=True)] == pytest.approx(epochs, rel=0.12)
     assert not any(Path(corpus.path).is_absolute() for corpus in corpora)
 
 

@@ -121,6 +121,15 @@ def test_nothing_is_applied_when_the_loss_is_not_finite(recipe: TrainConfig) -> 
     assert all(not tensor.any() for tensor in optimizer.state_tensors().values())
 
 
+def test_nothing_is_applied_when_a_gradient_alone_is_not_finite(recipe: TrainConfig) -> None:
+    module, optimizer, step = build(recipe)
+    before = {name: p.detach().clone() for name, p in module.model.named_parameters()}
+    module.model.decoder.embedding.weight.register_hook(lambda gradient: gradient.clone().fill_(float("inf")))
+    with pytest.raises(NonFiniteError, match=r"step 1: loss [0-9.]+, gradient norm inf \(source all\)"):
+        run(module, optimizer, step.batches)
+    assert all(torch.equal(p, before[n]) and p.grad is None for n, p in module.model.named_parameters())
+
+
 def test_a_step_without_supervised_tokens_is_refused(recipe: TrainConfig) -> None:
     module, optimizer, step = build(recipe)
     empty = [replace(batch, supervised=torch.zeros_like(batch.supervised)) for batch in step.batches]
