@@ -29,7 +29,7 @@ from kosmos.training.step import TrainingModule, train_step
 from kosmos.training.world import World
 
 CPU = torch.device("cpu")
-_PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::linear", "aten::mkldnn_linear")
+_PRODUCTS = ("aten::mm", "aten::addmm", "aten::addmm_", "aten::bmm", "aten::linear", "aten::mkldnn_linear")
 
 
 def shape(small: bool) -> dict[str, int]:
