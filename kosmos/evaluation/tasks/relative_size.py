@@ -96,8 +96,8 @@ BENCHMARK = Benchmark(
     table="Table 16",
     note="The larger object comes first in all 486 pairs, so a constant Yes scores 100. The prompt `reversed` asks "
     "every pair, under the same id, with the smaller one first, where No is right: print it beside the first; their "
-    "mean is 50 for a constant answer. Not known: whether the paper's figure is of one prompt or a mean over several (that of "
-    "its language model is no multiple of 1/486). The default is the prompt the paper prints; valm.1 to valm.6 are "
+    "mean is 50 for a constant answer. Not known: whether the paper's figure is of one prompt or a mean over several "
+    "(its language model's is no multiple of 1/486). The default is the prompt the paper prints; valm.1 to valm.6 are "
     "VaLM's, and `valm` is their mean. Missing commas join the last three of them into one prompt in VaLM's script; "
     "here they are three.",
 )

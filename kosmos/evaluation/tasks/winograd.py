@@ -211,8 +211,8 @@ BENCHMARK = Benchmark(
     paper={"accuracy": {0: 69.8, 1: 68.4, 4: 69.8}},
     table="Table 13",
     note="Deviation by name, winograd_demonstrations_from_test: there is no training split, so demonstrations are "
-    "other schemas of the test set (never the schema itself; its twin may be among them). The paper's figures are multiples "
-    "of 1/285.",
+    "other schemas of the test set (never the schema itself; its twin may be among them). The paper's figures are "
+    "multiples of 1/285.",
 )
 
 # The collection as it was before its last 12 schemas, which many others report.
