@@ -7,6 +7,7 @@ files are there is read. Every error names the file, the line and the key.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -162,7 +163,8 @@ def read_rows(paths: Sequence[Path]) -> list[Row]:
     for path in paths:
         if path.suffix not in _READERS:
             raise DataError(f"{path}: no reader for '{path.suffix}'; there are {', '.join(_READERS)}")
-        rows.extend(replace(row, index=len(rows) + row.index) for row in _READERS[path.suffix](path))
+        before = len(rows)
+        rows.extend(replace(row, index=before + row.index) for row in _READERS[path.suffix](path))
     return rows
 
 
@@ -258,6 +260,11 @@ def read_layouts(benchmark: str, folder: Path, split: str, layouts: Sequence[Lay
         f"{folder}: {benchmark}'s {split} split is not here: looked for {looked_for}; {_listing(folder)}; "
         f"`kosmos eval prepare {benchmark}` says how to obtain its files"
     )
+
+
+def cluster_key(shared: str) -> str:
+    """A short name for what examples share (a passage, a goal), the same in every run."""
+    return hashlib.sha256(shared.encode()).hexdigest()[:16]
 
 
 def unique_ids(examples: Iterable[Example]) -> list[Example]:

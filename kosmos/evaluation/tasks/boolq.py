@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kosmos.evaluation.benchmark import Benchmark, Source
-from kosmos.evaluation.dataset_files import Layout, Row, hub_layout, read_layouts, read_rows
+from kosmos.evaluation.dataset_files import Layout, Row, cluster_key, hub_layout, read_layouts, read_rows
 from kosmos.evaluation.tasks.text_prompts import BLANK_LINE, choice_prompt
 from kosmos.example import Example
 
@@ -23,7 +23,7 @@ def _question(row: Row) -> Example:
         "passage": passage,
         "label": row.label("label", [(False, 0), (True, 1)]),
     }
-    return Example(str(row.integer("idx")), fields, cluster=passage)
+    return Example(str(row.integer("idx")), fields, cluster=cluster_key(passage))
 
 
 LAYOUTS = (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kosmos.evaluation.benchmark import Benchmark, Source
-from kosmos.evaluation.dataset_files import Layout, Row, hub_layout, read_layouts, read_rows
+from kosmos.evaluation.dataset_files import Layout, Row, cluster_key, hub_layout, read_layouts, read_rows
 from kosmos.evaluation.tasks.text_prompts import BLANK_LINE, choice_prompt
 from kosmos.example import Example
 
@@ -21,7 +21,7 @@ def _read(paths: Sequence[Path]) -> list[Example]:
 def _pair(row: Row) -> Example:
     premise = row.filled("premise")
     fields = {"premise": premise, "hypothesis": row.filled("hypothesis"), "label": row.label("label", _LABELS)}
-    return Example(str(row.integer("idx")), fields, cluster=premise)
+    return Example(str(row.integer("idx")), fields, cluster=cluster_key(premise))
 
 
 LAYOUTS = (

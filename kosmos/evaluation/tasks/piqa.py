@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kosmos.errors import DataError
 from kosmos.evaluation.benchmark import Benchmark, Source
-from kosmos.evaluation.dataset_files import Layout, Row, hub_layout, read_layouts, read_lines, read_rows
+from kosmos.evaluation.dataset_files import Layout, Row, cluster_key, hub_layout, read_layouts, read_lines, read_rows
 from kosmos.evaluation.tasks.text_prompts import BLANK_LINE, choice_prompt
 from kosmos.example import Example
 
@@ -35,7 +35,7 @@ def _read_hub(paths: Sequence[Path]) -> list[Example]:
 def _goal(row: Row, label: int) -> Example:
     goal = row.filled("goal")
     fields = {"goal": goal, "solutions": [row.filled("sol1"), row.filled("sol2")], "label": label}
-    return Example(str(row.index), fields, cluster=goal)
+    return Example(str(row.index), fields, cluster=cluster_key(goal))
 
 
 LAYOUTS = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from kosmos.errors import DataError
 from kosmos.evaluation.benchmark import Benchmark, Source
 from kosmos.evaluation.dataset_files import Layout, hub_layout, read_layouts, read_lines, read_rows, read_text
 from kosmos.evaluation.tasks.text_prompts import BLANK_LINE, partial_prompt
+from kosmos.evaluation.tasks.twins import with_twins
 from kosmos.example import Example
 
 _FIRST = 273
@@ -52,7 +53,7 @@ def _read_xml(paths: Sequence[Path]) -> list[Example]:
         options = [" ".join((option.text or "").split()) for option in element.findall("answers/answer")]
         place = len(before) + 1 if before else 0
         schemas.append(_schema(where, index, text, pronoun, place, options, "AB".index(answer)))
-    return _with_twins(schemas)
+    return with_twins(schemas)
 
 
 def _words(element: ElementTree.Element, path: str, where: str, may_miss: bool = False) -> str:
@@ -63,7 +64,7 @@ def _words(element: ElementTree.Element, path: str, where: str, may_miss: bool =
 
 
 def _read_hub(paths: Sequence[Path]) -> list[Example]:
-    return _with_twins(
+    return with_twins(
         _schema(
             row.where,
             row.index,
@@ -99,7 +100,7 @@ def _read_crosslingual(paths: Sequence[Path]) -> list[Example]:
             raise DataError(f"{where}: {right.count(True)} of the candidates are marked as right, not 1")
         place = _character_of(text, tokens, start)
         schemas.append(_schema(where, len(schemas), text, pronoun, place, options, right.index(True)))
-    return _with_twins(schemas)
+    return with_twins(schemas)
 
 
 def _character_of(text: str, tokens: Sequence[str], index: int) -> int:
@@ -114,17 +115,6 @@ def _character_of(text: str, tokens: Sequence[str], index: int) -> int:
         place, length = min(found)
         end = place + length
     return place
-
-
-def _with_twins(schemas: Iterable[Example]) -> list[Example]:
-    """Clusters: schemas that follow each other with the same options differ in a word or two."""
-    grouped: list[Example] = []
-    for schema in schemas:
-        options = {option.lower() for option in schema.fields["options"]}
-        last = grouped[-1] if grouped else None
-        same = last is not None and options == {option.lower() for option in last.fields["options"]}
-        grouped.append(replace(schema, cluster=last.cluster if same and last else schema.id))
-    return grouped
 
 
 def _first(read_all: Callable[[Sequence[Path]], list[Example]]) -> Callable[[Sequence[Path]], list[Example]]:

@@ -9,6 +9,7 @@ from kosmos.errors import DataError
 from kosmos.evaluation.benchmark import Benchmark, Source
 from kosmos.evaluation.dataset_files import Layout, Row, hub_layout, read_layouts, read_rows
 from kosmos.evaluation.tasks.text_prompts import BLANK_LINE, partial_prompt
+from kosmos.evaluation.tasks.twins import with_twins
 from kosmos.example import Example
 
 _ANSWERS = [("1", 1), ("2", 2)]
@@ -16,7 +17,9 @@ _SIZES = ("xl", "l", "m", "s", "xs", "debiased")
 
 
 def _read(paths: Sequence[Path]) -> list[Example]:
-    return [_sentence(row) for row in read_rows(paths)]
+    sentences = [_sentence(row) for row in read_rows(paths)]
+    # The hub has dropped the ids that say which are twins.
+    return sentences if all(sentence.cluster for sentence in sentences) else with_twins(sentences)
 
 
 def _sentence(row: Row) -> Example:
