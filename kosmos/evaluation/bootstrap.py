@@ -33,14 +33,8 @@ def bootstrap_interval(
     """
     if measured.not_run:
         raise UsageError(f"no interval of a metric that was not run: {measured.not_run}")
-    if measured.values is not None:
-        values = np.asarray(measured.values, dtype=np.float64)
-
-        def statistic(weights: np.ndarray) -> float:
-            return float(weights @ values / weights.sum())
-    elif measured.weighted is not None:
-        statistic = measured.weighted
-    else:
+    statistic = _weighted_mean(measured.values) if measured.values is not None else measured.weighted
+    if statistic is None:
         raise UsageError("a bootstrap interval needs a metric with one value per example or a weighted form")
     order = sorted(range(len(answered)), key=lambda index: answered[index].id)
     clusters = [answered[index].cluster or f"\0{answered[index].id}" for index in order]
@@ -52,6 +46,11 @@ def bootstrap_interval(
     low, high = np.quantile(usable, [tail, 1 - tail])
     clustered = len(set(clusters)) < len(clusters)
     return Interval(float(low), float(high), "bootstrap_clustered" if clustered else "bootstrap")
+
+
+def _weighted_mean(values: Sequence[float]) -> Callable[[np.ndarray], float]:
+    array = np.asarray(values, dtype=np.float64)
+    return lambda weights: float(weights @ array / weights.sum())
 
 
 def bootstrap_values(

@@ -7,6 +7,7 @@ from kosmos.evaluation.metrics.bleu import BLEU
 from kosmos.evaluation.metrics.category_name import CATEGORY_NAME
 from kosmos.evaluation.metrics.cider import CIDER
 from kosmos.evaluation.metrics.exact_name import EXACT_NAME
+from kosmos.evaluation.metrics.java_reference import METEOR, SPICE
 from kosmos.evaluation.metrics.roc_auc import ROC_AUC
 from kosmos.evaluation.metrics.rouge_l import ROUGE_L
 from kosmos.evaluation.metrics.vqa_accuracy import VQA_ACCURACY
@@ -19,6 +20,8 @@ _BUILT_IN = (
     CIDER,
     *BLEU,
     ROUGE_L,
+    METEOR,
+    SPICE,
     VQA_ACCURACY,
     WEB_EM,
     WEB_F1,

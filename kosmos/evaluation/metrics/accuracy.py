@@ -11,17 +11,20 @@ from kosmos.errors import DataError, UsageError
 from kosmos.evaluation.samples import Answered, Measured, SetMetric
 
 
-def best_candidates(scores: Sequence[float]) -> list[int]:
-    """Indices of the candidates that share the highest score. Raises DataError for a score that is not a number."""
+def best_candidates(scores: Sequence[float], ties: int = 1) -> list[int]:
+    """Indices of the candidates that share the highest score; the best `ties` ones where the caller counted so many.
+
+    Raises DataError for a score that is not a number.
+    """
     if any(math.isnan(score) for score in scores):
         raise DataError("a candidate's score is not a number: the model gave NaN")
-    highest = max(scores)
-    return [index for index, score in enumerate(scores) if score == highest]
+    threshold = sorted(scores)[-min(max(ties, 1), len(scores))]
+    return [index for index, score in enumerate(scores) if score >= threshold]
 
 
-def choice_accuracy(label: int, scores: Sequence[float]) -> float:
+def choice_accuracy(label: int, scores: Sequence[float], ties: int = 1) -> float:
     """1 / (candidates that share the best score) when the right one is among them, else 0."""
-    best = best_candidates(scores)
+    best = best_candidates(scores, ties)
     return 1.0 / len(best) if label in best else 0.0
 
 
@@ -45,8 +48,8 @@ def _scored(answered: Sequence[Answered], metric: str) -> None:
 
 def _measure_accuracy(answered: Sequence[Answered]) -> Measured:
     _scored(answered, "accuracy")
-    values = tuple(choice_accuracy(item.label or 0, item.scores) for item in answered)
-    ties = sum(len(best_candidates(item.scores)) > 1 for item in answered)
+    values = tuple(choice_accuracy(item.label or 0, item.scores, item.ties) for item in answered)
+    ties = sum(len(best_candidates(item.scores, item.ties)) > 1 for item in answered)
     return Measured(math.fsum(values) / len(values), values, {"ties": float(ties)})
 
 
@@ -55,7 +58,7 @@ def _measure_f1_macro(answered: Sequence[Answered]) -> Measured:
     num_classes = max(len(item.scores) for item in answered)
     answers = np.zeros((len(answered), num_classes))
     for row, item in zip(answers, answered):
-        best = best_candidates(item.scores)
+        best = best_candidates(item.scores, item.ties)
         row[best] = 1.0 / len(best)
     truth = np.eye(num_classes)[[item.label or 0 for item in answered]]
 
