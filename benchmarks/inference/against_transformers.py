@@ -246,7 +246,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     size = sizes(args.small, args.pairs)
     rows: list[dict[str, Any]] = []
     for shape in size.shapes:
-        pair = Pair(shape)
+        pair = Pair.of(shape)
         for part in (generation, scoring, int8):
             if args.only not in part.__name__ or (part is int8 and shape != size.shapes[-1]):
                 continue

@@ -19,6 +19,7 @@ import torch
 from transformers import Kosmos2Config, Kosmos2ForConditionalGeneration
 
 from benchmarks.data import synthetic
+from kosmos.config import Precision
 from kosmos.document import Document, Text
 from kosmos.inference.engine import Engine
 from kosmos.model.kosmos import Kosmos
@@ -43,18 +44,29 @@ class Shape:
 
 
 class Pair:
-    """Our model and theirs, on the same weights."""
+    """Our model and theirs, on the same random weights. bf16: theirs is converted, ours has the Engine's option."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(
+        self, config: Kosmos2Config, device: str = "cpu", precision: Precision = "fp32", max_slots: int = 64
+    ) -> None:
         with tempfile.TemporaryDirectory() as folder:
             self.tokenizer: Tokenizer = synthetic.tokenizer("", Path(folder))
         torch.manual_seed(1)
-        self.theirs = _kosmos2(shape, self.tokenizer)
-        model = Kosmos(native_config(self.theirs.config)).eval()
-        model.load_state_dict(native_weights(self.theirs))
-        self.model = model
+        theirs: Any = _kosmos2(config, self.tokenizer)
+        model = Kosmos(native_config(config)).eval()
+        model.load_state_dict(native_weights(theirs))
+        self.device = torch.device(device)
+        self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self.theirs = theirs.to(device=self.device, dtype=self.dtype)
+        self.model = model.to(self.device)
         self.processor = Processor(self.tokenizer, model.config)
-        self.engine = Engine(model, self.processor)
+        self.engine = Engine(self.model, self.processor, precision=precision, max_slots=max_slots)
+
+    @classmethod
+    def of(cls, shape: Shape) -> Pair:
+        """A decoder of this shape; no pictures, so the smallest tower there is."""
+        tower = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
+        return cls(kosmos2_config(shape, MAX_POSITIONS, tower | {"image_size": 16, "patch_size": 8}, num_latents=1))
 
     @property
     def their_text(self) -> Any:
@@ -75,7 +87,7 @@ class Pair:
         rows = [self.ids(document) for document in documents]
         width = max(map(len, rows))
         pad = self.tokenizer.pad_id
-        ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
+        ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows], device=self.device)
         made = self.their_text.generate(
             input_ids=ids,
             attention_mask=(ids != pad).long(),
@@ -87,29 +99,22 @@ class Pair:
         return made[:, width:].tolist()
 
 
-def _kosmos2(shape: Shape, tokenizer: Tokenizer) -> Kosmos2ForConditionalGeneration:
-    config = Kosmos2Config(
-        text_config={
-            "vocab_size": shape.vocabulary,
-            "max_position_embeddings": MAX_POSITIONS,
-            "embed_dim": shape.width,
-            "layers": shape.layers,
-            "ffn_dim": 4 * shape.width,
-            "attention_heads": shape.heads,
-            "dropout": 0.0,
-            "attention_dropout": 0.0,
-        },
-        # No pictures here: the smallest tower there is.
-        vision_config={
-            "hidden_size": 16,
-            "intermediate_size": 16,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 1,
-            "image_size": 16,
-            "patch_size": 8,
-        },
-        latent_query_num=1,
-    )
+def kosmos2_config(shape: Shape, max_positions: int, vision: dict[str, Any], num_latents: int) -> Kosmos2Config:
+    """Transformers' configuration of a decoder and a CLIP tower."""
+    text = {
+        "vocab_size": shape.vocabulary,
+        "max_position_embeddings": max_positions,
+        "embed_dim": shape.width,
+        "layers": shape.layers,
+        "ffn_dim": 4 * shape.width,
+        "attention_heads": shape.heads,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+    }
+    return Kosmos2Config(text_config=text, vision_config=vision, latent_query_num=num_latents)
+
+
+def _kosmos2(config: Kosmos2Config, tokenizer: Tokenizer) -> Kosmos2ForConditionalGeneration:
     made = Kosmos2ForConditionalGeneration(config).eval()
     text: Any = made.text_model
     with torch.no_grad():
@@ -124,7 +129,7 @@ def _kosmos2(shape: Shape, tokenizer: Tokenizer) -> Kosmos2ForConditionalGenerat
         embedding[: tokenizer.unk_id + 1] = 0.0
         embedding[tokenizer.slot_id :] = 0.0
         # A random tied model repeats its last token; with signs flipped before the head it wanders.
-        text.model.layer_norm.weight.copy_(torch.randint(0, 2, (shape.width,)) * 2.0 - 1.0)
+        text.model.layer_norm.weight.copy_(torch.randint(0, 2, (embedding.shape[1],)) * 2.0 - 1.0)
     text.generation_config.eos_token_id = None  # no end before the last token
     return made
 

@@ -461,10 +461,11 @@ def _resident_bytes() -> int:
 
 
 def run(soak: Soak, requests: int, every: int) -> dict[str, Any]:
-    """All requests; what was wrong, and memory at twenty places."""
+    """All requests; what was wrong, and memory at some places."""
     wrong: list[str] = []
     compared: Counter[str] = Counter()
     measured: list[dict[str, int]] = []
+    every_measured = max(1, requests // (20 if requests >= 1000 else 4))
     kinds, weights = list(_WEIGHTS), list(_WEIGHTS.values())
     for number in range(1, requests + 1):
         [kind] = soak.random.choices(kinds, weights)
@@ -481,7 +482,7 @@ def run(soak: Soak, requests: int, every: int) -> dict[str, Any]:
             for text in found:
                 print(text, file=sys.stderr, flush=True)
         del check
-        if number % max(1, requests // 20) == 0:
+        if number % every_measured == 0:
             measured.append({"requests": number, **soak.memory()})
             print(f"{number} requests, {len(wrong)} wrong, {measured[-1]}", file=sys.stderr, flush=True)
     for prefix, _ in soak.held:
@@ -498,10 +499,10 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--positions", choices=("xpos", "sinusoidal"), default="xpos")
-    options.add_argument("--small", action="store_true", help="120 requests, half of them compared")
+    options.add_argument("--small", action="store_true", help="80 requests, half of them compared")
     args = options.parse_args(arguments)
     if args.small:
-        args.requests, args.every = 120, 2
+        args.requests, args.every = 80, 2
     torch.set_num_threads(args.threads)
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
