@@ -30,13 +30,14 @@ def open_engine(args: argparse.Namespace, max_slots: int) -> Engine:
     return load(
         args.run,
         precision=args.precision,
-        device=_device(args.device),
+        device=find_device(args.device),
         max_slots=max_slots,
         image_cache_dir=args.image_cache,
     )
 
 
-def _device(name: str) -> str:
+def find_device(name: str) -> str:
+    """A device's name as given, once it is known to be there."""
     import torch
 
     try:

@@ -31,6 +31,7 @@ VERBS = {
     "recipes": "list, show and copy the packaged training recipes",
     "tokenizer": "train a SentencePiece tokenizer, or look into one",
     "data": "build training data",
+    "bench": "measure how fast this machine runs a model, against what it allows",
     "doctor": "say what is wrong with the environment, a recipe, its data or a run",
 }
 

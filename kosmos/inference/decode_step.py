@@ -41,13 +41,13 @@ class PackedDecoder:
         config = decoder.config
         self._config = config
         self._embedding = decoder.embedding
-        self._dtype = step_dtype(decoder, precision)
+        self.dtype = step_dtype(decoder, precision)
         self._num_heads = config.num_heads
         self._head_dim = config.hidden_size // config.num_heads
         layers = cast(Sequence[DecoderLayer], decoder.layers)
-        self._layers = [_PackedLayer(layer, self._dtype, quantization) for layer in layers]
+        self._layers = [_PackedLayer(layer, self.dtype, quantization) for layer in layers]
         self._norm = _Norm(decoder.layer_norm, torch.float32)
-        self._head = _linear([(decoder.embedding.weight, None)], self._dtype, quantization)
+        self._head = _linear([(decoder.embedding.weight, None)], self.dtype, quantization)
         self._rotations: Tensor | None = None  # complex64 [positions, 2, 1, d/2], of queries and of keys
         if config.position == "xpos":
             positions = torch.arange(config.max_positions, device=decoder.embedding.weight.device)[None]
@@ -60,7 +60,7 @@ class PackedDecoder:
         positions = step.positions(num_tokens)
         mask = step.mask(num_tokens)
         if mask is not None:  # once for all layers what attention would do in each
-            mask = torch.zeros(mask.shape, dtype=self._dtype, device=mask.device).masked_fill_(~mask, -torch.inf)
+            mask = torch.zeros(mask.shape, dtype=self.dtype, device=mask.device).masked_fill_(~mask, -torch.inf)
         x = self._embedding(token_ids).flatten(0, 1).float()  # [N, D]
         rotation: Tensor | None = None
         if self._rotations is not None:
@@ -73,7 +73,7 @@ class PackedDecoder:
 
     def head(self, hidden: Tensor) -> Tensor:
         """Hidden states [..., D] -> logits fp32 [..., V]."""
-        rows = hidden.reshape(-1, hidden.shape[-1]).to(self._dtype)
+        rows = hidden.reshape(-1, hidden.shape[-1]).to(self.dtype)
         return self._head(rows).float().view(*hidden.shape[:-1], -1)
 
 

@@ -38,7 +38,7 @@ def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def int8_linear(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
-    """[N, in] -> [N, out] with the weights in int8."""
+    """[N, in] -> [N, out] with the weights in int8; the result is of the type of what goes in."""
     integers, scales = quantize(weight)
     if weight.device.type != "cpu":
         # Memory is saved, time is not: the weights are made floats again before the product.
@@ -51,7 +51,7 @@ def int8_linear(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tenso
             None if bias is None else bias.float(),
         )
     linear_dynamic = torch.ops.quantized.linear_dynamic
-    return lambda x: linear_dynamic(x, packed, False)
+    return lambda x: linear_dynamic(x.float(), packed, False).to(x.dtype)
 
 
 class _WeightOnly:
