@@ -7,7 +7,7 @@ from pathlib import Path
 from kosmos.config import ModelConfig, TrainConfig
 from kosmos.config_files import config_to_mapping
 from kosmos.data.root import within_root
-from kosmos.errors import ConfigError
+from kosmos.errors import ConfigError, UsageError
 from kosmos.model import weights
 from kosmos.model.kosmos import Kosmos
 from kosmos.runs import resolve
@@ -36,7 +36,7 @@ def start_model(config: TrainConfig, model_config: ModelConfig) -> Kosmos:
     """
     if not config.start_from:
         return Kosmos(model_config, random_vision=config.random_vision)
-    folder = resolve(config.start_from)
+    folder = _begun(config)
     _check_same_model(config, weights.read_config(folder), folder)
     model = weights.without_values(Kosmos, model_config)
     weights.assign(model, weights.read_tensors(folder), folder)
@@ -48,7 +48,7 @@ def start_model(config: TrainConfig, model_config: ModelConfig) -> Kosmos:
 
 def start_tokenizer(config: TrainConfig) -> Tokenizer:
     """The tokenizer of a new run. Raises ConfigError when there is none, or another than that of `start_from`."""
-    begun = Tokenizer.load(resolve(config.start_from)) if config.start_from else None
+    begun = Tokenizer.load(_begun(config)) if config.start_from else None
     if not config.tokenizer:
         if begun is None:
             raise ConfigError("tokenizer: name a SentencePiece model file; `kosmos tokenizer train` makes one")
@@ -61,6 +61,14 @@ def start_tokenizer(config: TrainConfig) -> Tokenizer:
             "leave it empty"
         )
     return tokenizer
+
+
+def _begun(config: TrainConfig) -> Path:
+    """The folder with the weights that `start_from` means."""
+    try:
+        return resolve(config.start_from)
+    except UsageError as error:
+        raise ConfigError(f"start_from: {error}; train it first, or say --start-from RUN") from error
 
 
 def _check_same_model(config: TrainConfig, found: ModelConfig, folder: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from kosmos.config import TrainConfig
 from kosmos.config import replace as change
 from kosmos.config_files import save_config
-from kosmos.errors import ConfigError, UsageError
+from kosmos.errors import ConfigError
 from kosmos.model.weights import read_tensors
 from kosmos.runs import resolve
 from kosmos.tokenizer import Tokenizer
@@ -97,7 +97,7 @@ def test_another_tokenizer_is_refused(going_on: TrainConfig, recipe: TrainConfig
 
 
 def test_nothing_to_start_from(going_on: TrainConfig, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such run, step or model folder"):
+    with pytest.raises(ConfigError, match=r"start_from: .*none: no such run, step or model folder; train it first"):
         train(change(going_on, start_from=str(tmp_path / "none")), tmp_path / "run", quiet=True)
 
 
