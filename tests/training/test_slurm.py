@@ -22,7 +22,7 @@ from kosmos.runs import steps
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "slurm.sbatch"
 # srun: leave the process id, and become what is to be run. scontrol: this host; what is queued again is written down.
-SRUN = '#!/bin/bash\nshift\necho $$ > "$STUBS/srun.pid"\nexec "$@"\n'
+SRUN = '#!/bin/bash\nshift\necho "$SRUN_CPUS_PER_TASK" > "$STUBS/cores"\necho $$ > "$STUBS/srun.pid"\nexec "$@"\n'
 SCONTROL = """#!/bin/bash
 [[ $1 == show ]] && echo 127.0.0.1
 [[ $1 == requeue ]] && echo "$2" >> "$STUBS/queued"
@@ -47,6 +47,7 @@ def start(place: Path, *arguments: object) -> subprocess.Popen[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     slurm = {"SLURM_JOB_ID": "77", "SLURM_NNODES": "1", "SLURM_JOB_NODELIST": "here", "SLURM_GPUS_ON_NODE": "2"}
+    slurm["SLURM_CPUS_PER_TASK"] = "96"
     return subprocess.Popen(
         ["bash", str(SCRIPT), *map(str, arguments)],
         cwd=place,
@@ -82,6 +83,7 @@ def test_a_job_stops_at_the_limit_and_goes_on(recipe: TrainConfig, place: Path) 
     os.kill(int((place / "srun.pid").read_text()), signal.SIGTERM)
     said, errors = job.communicate(timeout=120)
     assert job.returncode == 0, errors[-3000:]
+    assert (place / "cores").read_text() == "96\n"
     [(number, _)] = steps(run)
     assert 3 <= number < 60 and f"step-{number}; into the queue again" in said
     assert (place / "queued").read_text() == "77\n"
