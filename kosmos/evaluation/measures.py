@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from kosmos.evaluation.bootstrap import bootstrap_interval
 from kosmos.evaluation.plan import PlannedCell
-from kosmos.evaluation.samples import Answered, Measured, set_metric
+from kosmos.evaluation.samples import Answered, SetMetric, set_metric
 from kosmos.evaluation.sampling import NORMALIZATIONS, answered, winner
 from kosmos.evaluation.statistics import interval, standard_error
 
@@ -33,11 +34,13 @@ def measure_cell(planned: PlannedCell, samples: Sequence[dict[str, Any]]) -> dic
         "ties": sum(sample.get("ties", 1) > 1 for sample in whole),
     }
     if whole:
-        for name in benchmark.metrics:
-            entry["metrics"][name] = metric_entry(name, given)
+        for metric in map(set_metric, benchmark.metrics):
+            if metric.subset is not None and len(whole) < planned.num_examples:
+                metric = metric.subset([example.fields["answers"] for example in planned.preparer.examples])
+            entry["metrics"][metric.name] = metric_entry(metric, given)
         if not cell.generates and "accuracy" in benchmark.metrics:
             entry["by_normalization"] = {
-                way: metric_entry("accuracy", [answered(s, way, fields[s["id"]]) for s in whole])["value"]
+                way: metric_entry(set_metric("accuracy"), [answered(s, way, fields[s["id"]]) for s in whole])["value"]
                 for way in NORMALIZATIONS
             }
         reference = {
@@ -49,34 +52,23 @@ def measure_cell(planned: PlannedCell, samples: Sequence[dict[str, Any]]) -> dic
     return entry
 
 
-def metric_entry(name: str, given: Sequence[Answered]) -> dict[str, Any]:
-    """Value, standard error and 95 % interval of one metric."""
-    metric = set_metric(name)
+def metric_entry(metric: SetMetric, given: Sequence[Answered]) -> dict[str, Any]:
+    """Value, standard error and 95 % interval of one metric; a value of None and why where it could not be computed."""
     measured = metric.measure(given)
+    if measured.not_run:
+        return {"value": None, "not_run": measured.not_run}
     entry: dict[str, Any] = {"value": measured.value, "details": dict(measured.details)}
+    clusters = [one.cluster for one in given]
     if measured.values is not None:
-        clusters = [one.cluster for one in given]
         entry["standard_error"] = standard_error(measured.values, clusters)
-        entry["interval"], entry["method"] = _interval(measured, clusters)
+    if measured.values is not None and metric.bounded:
+        bound = interval(measured.values, clusters)
+    elif measured.values is not None or measured.weighted is not None:
+        bound = bootstrap_interval(given, measured)
     else:
-        entry["interval"], entry["method"] = _bootstrapped(name, given)
+        return {**entry, "interval": None, "method": "none: the metric gives one value only"}
+    entry["interval"], entry["method"] = [bound.low, bound.high], bound.method
     return entry
-
-
-def _interval(measured: Measured, clusters: Sequence[str]) -> tuple[list[float], str]:
-    values = measured.values or ()
-    if all(0.0 <= value <= 1.0 for value in values):
-        bound = interval(values, clusters)
-        return [bound.low, bound.high], bound.method
-    error = standard_error(values, clusters)
-    return [measured.value - 1.96 * error, measured.value + 1.96 * error], "normal"
-
-
-def _bootstrapped(name: str, given: Sequence[Answered]) -> tuple[list[float], str]:
-    from kosmos.evaluation.bootstrap import bootstrap_interval
-
-    bound = bootstrap_interval(lambda chosen: set_metric(name).measure(chosen).value, given)
-    return [bound.low, bound.high], bound.method
 
 
 def _majority(given: Sequence[Answered]) -> float | None:

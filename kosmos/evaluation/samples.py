@@ -57,13 +57,15 @@ def not_run(reason: str) -> Measured:
 class SetMetric:
     """A metric over a whole set. `percent`: printed times 100 (accuracies); CIDEr is printed times 100 too.
 
-    subset  for a metric that depends on the whole set (CIDEr's document frequencies): the references of every example
-            of the split -> the metric for a part of it, under a name of its own; None where a part needs nothing
+    bounded  every example's value lies in [0, 1], so that a Wilson or t interval fits; else it is bootstrapped
+    subset   for a metric that depends on the whole set (CIDEr's document frequencies): the references of every example
+             of the split -> the metric for a part of it, under a name of its own; None where a part needs nothing
     """
 
     name: str
     measure: Callable[[Sequence[Answered]], Measured]
     percent: bool = True
+    bounded: bool = True
     subset: Callable[[Sequence[Sequence[str]]], SetMetric] | None = None
 
 

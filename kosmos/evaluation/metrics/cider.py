@@ -87,7 +87,7 @@ def _measure(answered: Sequence[Answered], corpus: Sequence[Sequence[str]] | Non
 def cider_of_subset(references: Sequence[Sequence[str]]) -> SetMetric:
     """CIDEr-D of a part of the set: document frequencies of all `references`, as they stand in the files."""
     corpus = tokenize_references(references)
-    return SetMetric("cider_subset", lambda answered: _measure(answered, corpus))
+    return SetMetric("cider_subset", lambda answered: _measure(answered, corpus), bounded=False)
 
 
-CIDER = SetMetric("cider", _measure, subset=cider_of_subset)
+CIDER = SetMetric("cider", _measure, bounded=False, subset=cider_of_subset)
