@@ -38,8 +38,8 @@ FORMATS = {
 class Processor:
     """Encodes Documents for one model: its tokenizer, its picture size, its slots per segment.
 
-    `chat_format` names the form that `kosmos.chat_format` gives to turns. Raises ConfigError when the tokenizer has more
-    entries than the model has embeddings.
+    `chat_format` names the form that `kosmos.chat_format` gives to turns. Raises ConfigError when the tokenizer has
+    more entries than the model has embeddings.
     """
 
     def __init__(self, tokenizer: Tokenizer, config: ModelConfig, chat_format: str = DEFAULT_FORMAT) -> None:
