@@ -26,11 +26,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from benchmarks.data.measure import finish, table
 from benchmarks.inference.plain import Plain
 from kosmos.document import Document, End, Image, Segment, Text
 from kosmos.errors import KosmosError
+from kosmos.inference.cache import Step
 from kosmos.inference.engine import Engine
 from kosmos.inference.generation import Decoding, Generation
 from kosmos.inference.prefix import Prefix
@@ -63,7 +65,9 @@ class Soak:
         self.counts: Counter[str] = Counter()
         self.ties = 0
         self._fail_at: tuple[int, BaseException] | None = None
-        model.register_forward_pre_hook(self._maybe_fail)
+        # Every pass asks the pool for its columns, whether it reads a prompt or continues one.
+        self._step = self.engine.pool.step
+        self.engine.pool.step = self._step_that_may_fail  # type: ignore[method-assign]
 
     # -- what is asked ---------------------------------------------------------------------------------------------
 
@@ -332,7 +336,7 @@ class Soak:
         error = self.random.choice([
             torch.OutOfMemoryError("made up"), RuntimeError("made up: a kernel"), KeyboardInterrupt("made up"),
         ])  # fmt: skip
-        with self._failing(self.random.randint(0, 8), error) as failed:
+        with self._failing(self.random.randint(0, 12), error) as failed:
             try:
                 made = self.engine.generate(documents, options=option)
             except BaseException as caught:
@@ -344,7 +348,7 @@ class Soak:
 
     @contextmanager
     def _failing(self, after: int, error: BaseException) -> Iterator[list[bool]]:
-        """The forward pass after so many raises; whether it came to that is in the list."""
+        """The pass after so many raises; whether it came to that is in the list."""
         self._failed: list[bool] = []
         self._fail_at = (after, error)
         try:
@@ -352,13 +356,14 @@ class Soak:
         finally:
             self._fail_at = None
 
-    def _maybe_fail(self, *_: object) -> None:
+    def _step_that_may_fail(self, handles: Sequence[int], num_tokens: int, starts: Tensor, uniform: int | None) -> Step:
         if self._fail_at is not None:
             left, error = self._fail_at
             self._fail_at = (left - 1, error) if left else None
             if not left:
                 self._failed.append(True)
                 raise error
+        return self._step(handles, num_tokens, starts, uniform)
 
     # -- comparisons -----------------------------------------------------------------------------------------------
 
