@@ -23,6 +23,8 @@ from kosmos.example import Example
 # The paper's chain of thought: a greedy rationale of at most so many tokens (a default of ours; it does not say).
 RATIONALE_TOKENS = 64
 AFFIRMATIVE = " Yes"
+# Demonstrations kept ready.
+_MAX_SHOWN = 2048
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ class Preparer:
         self.examples = benchmark.read(folder, benchmark.split)
         self.names = tuple(benchmark.names(folder)) if cell.held_to_names and benchmark.names is not None else None
         self._same_split = benchmark.demonstration_split == benchmark.split
+        self._shown: dict[str, list[Segment]] = {}
         self._pool: list[Example] = []
         if cell.shots:
             assert benchmark.demonstration_split is not None  # checked by Benchmark
@@ -137,7 +140,7 @@ class Preparer:
             texts = answers
         kept = list(drawn)
         while True:
-            front = _joined([demonstration_of(prompt, shown) for shown in kept], prompt.separator)
+            front = _joined([self._demonstration(shown) for shown in kept], prompt.separator)
             documents = [Document(*front, *document) for document in bare]
             if not kept or all(self._fits(document, answers) for document in documents):
                 break
@@ -150,6 +153,14 @@ class Preparer:
             self.cost(example),
             len(drawn) - len(kept),
         )
+
+    def _demonstration(self, example: Example) -> list[Segment]:
+        """As `demonstration_of`, made once for each of the last few thousand."""
+        if example.id not in self._shown:
+            if len(self._shown) >= _MAX_SHOWN:
+                self._shown.clear()
+            self._shown[example.id] = demonstration_of(self.cell.prompt, example)
+        return self._shown[example.id]
 
     def rationale_request(self, example: Example) -> Request:
         """Chain of thought, first stage."""

@@ -19,8 +19,8 @@ from kosmos.evaluation.cells import Cell, Preparer
 from kosmos.example import Example
 
 # Rough tokens and examples of a group: enough to fill a batch, little enough to lose.
-GROUP_COST = 16384
-GROUP_SIZE = 64
+GROUP_COST = 32768
+GROUP_SIZE = 128
 
 
 @dataclass(frozen=True)
