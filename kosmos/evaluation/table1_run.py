@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from kosmos.api import load
 from kosmos.config import Precision
 from kosmos.document import Document
 from kosmos.errors import UsageError
@@ -20,11 +19,15 @@ from kosmos.evaluation.plan import make_plan
 from kosmos.evaluation.progress import EvaluationProgress
 from kosmos.evaluation.ranks import open_ranks
 from kosmos.inference.engine import Engine
+from kosmos.model.kosmos import Kosmos
+from kosmos.processor import Processor
 from kosmos.runs import WEIGHTS_FILE, resolve
 from kosmos.storage import file_sha256
 
 # Room that a prompt leaves for an answer of unknown length.
 _ANSWER_TOKENS = 64
+# A fixed number, so that a resumed evaluation is equal to an undisturbed one to the bit.
+_PICTURES_PER_CALL = 8
 
 
 def evaluate_cells(
@@ -47,7 +50,14 @@ def evaluate_cells(
     ranks = open_ranks()
     if device == "cuda" and ranks.size > 1:
         device = f"cuda:{ranks.rank % torch.cuda.device_count()}"
-    engine = load(model, precision=precision, device=device, max_slots=max_slots)
+    folder = resolve(model)
+    engine = Engine(
+        Kosmos.from_pretrained(folder).to(device),
+        Processor.load(folder),
+        precision=precision,
+        max_slots=max_slots,
+        pictures_per_call=_PICTURES_PER_CALL,
+    )
     settings = RunSettings(out, model_key(model, precision, device), skip_broken)
     plan = make_plan(cells, lambda name: data / name, Fits(engine), _latents(engine), limit)
     with EvaluationProgress(plan.cost, len(cells), "Evaluation", quiet or ranks.rank > 0) as progress:

@@ -38,13 +38,20 @@ class EmbeddingCache:
     With a `store`, what is encoded is kept on disk too, under a key of content, preprocessing, weights and numerics,
     and read from there before it is encoded again. What is read is to the bit what was encoded when it was written.
     Encoding again may differ from it in the last bits (fp32: about 1e-6 of the largest value), as it does without any
-    cache: the number of pictures in a call decides which kernels run.
+    cache: the number of pictures in a call decides which kernels run. `per_call` fixes that number, the last call
+    being filled up: then a picture's embeddings do not depend on which others were new, to the bit.
     """
 
     def __init__(
-        self, model: Kosmos, device: torch.device, max_bytes: int, store: EmbeddingStore | None = None
+        self,
+        model: Kosmos,
+        device: torch.device,
+        max_bytes: int,
+        store: EmbeddingStore | None = None,
+        per_call: int | None = None,
     ) -> None:
         self._model = model
+        self._per_call = per_call
         self._device = device
         self._max_bytes = max_bytes
         self._store = store
@@ -107,17 +114,18 @@ class EmbeddingCache:
     def _disk_key(self, modality: str, content: str) -> str:
         if modality not in self._encoders:
             self._encoders[modality] = encoder_digest(self._model.encoders[modality], self._model.config)
-        parts = (content, self._encoders[modality], _numerics(self._device))
+        parts = (content, self._encoders[modality], f"{_numerics(self._device)}, {self._per_call or 'any'} a call")
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def _encode(self, modality: str, items: dict[str, SlotInput]) -> Iterator[tuple[str, Tensor]]:
         """(key, embeddings [L, D]), in chunks; one that does not fit into memory is halved."""
         waiting = list(items)
-        most = _CHUNK
+        most = self._per_call or _CHUNK
         while waiting:
             most = min(most, max(1, _CHUNK_BYTES // max(1, items[waiting[0]].features.nbytes)))
             chunk = waiting[:most]
-            made = self._attempt(modality, [items[key].features for key in chunk])
+            filled = chunk + chunk[-1:] * (most - len(chunk) if self._per_call else 0)
+            made = self._attempt(modality, [items[key].features for key in filled])
             if made is None:
                 self.num_halvings += 1
                 most = max(1, len(chunk) // 2)

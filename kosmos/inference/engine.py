@@ -73,6 +73,8 @@ class Engine:
     image_cache_bytes, image_cache_dir   how much of the pictures' embeddings stays in memory; a folder that keeps them
                 longer (up to image_cache_dir_bytes), for other processes too. The model's weights are in their keys
     feature_cache_bytes   how much of the pictures' pixels stays, so that they are not decoded again
+    pictures_per_call   encode exactly so many at a time, filled up: results do not depend on what the caches hold,
+                to the bit (default: as many as are new)
 
     The model is put into evaluation mode. After its weights have changed, call `clear`.
     """
@@ -92,6 +94,7 @@ class Engine:
         image_cache_dir: str | Path | None = None,
         image_cache_dir_bytes: int = DEFAULT_MAX_BYTES,
         feature_cache_bytes: int = 64 << 20,
+        pictures_per_call: int | None = None,
     ) -> None:
         if max_slots < 1:
             raise UsageError(f"max_slots is {max_slots}; it must be at least 1")
@@ -113,7 +116,7 @@ class Engine:
         self.pool = SlotPool(max_slots, step_dtype(model.decoder, precision))
         self.features = FeatureCache(feature_cache_bytes)
         store = None if image_cache_dir is None else EmbeddingStore(image_cache_dir, image_cache_dir_bytes)
-        self.embeddings = EmbeddingCache(model, self.device, image_cache_bytes, store)
+        self.embeddings = EmbeddingCache(model, self.device, image_cache_bytes, store, pictures_per_call)
         self.num_halvings = 0  # batches that did not fit into memory
         self.static_decode = static_decode
         self._packed: PackedDecoder | None = None

@@ -312,3 +312,16 @@ def test_other_errors_are_not_taken_for_it(model: Kosmos, monkeypatch: pytest.Mo
     with pytest.raises(RuntimeError, match="shapes"):
         embed(EmbeddingCache(model, CPU, 1 << 20), 1, 2, 3)
     assert calls == [3]
+
+
+def test_a_fixed_number_a_call_makes_companions_irrelevant(model: Kosmos) -> None:
+    """Whatever else is new, and wherever a picture stands in the call: equal to the last bit."""
+    seen: dict[int, list[Tensor]] = {}
+    for seeds in ([0], [1, 0], [2, 3, 4, 0, 5], [5, 4, 3, 2, 1, 0, 6, 7, 8], [0, 1, 2, 3]):
+        cache = EmbeddingCache(model, CPU, 1 << 20, per_call=4)
+        for seed, embeddings in zip(seeds, embed(cache, *seeds).values()):
+            seen.setdefault(seed, []).append(embeddings)
+        assert cache.num_encoded == len(seeds)
+    for embeddings in seen.values():
+        assert all(torch.equal(embeddings[0], other) for other in embeddings)
+    torch.testing.assert_close(seen[0][0], encoded(model, 0)[content_key(picture(0))], atol=TOLERANCE, rtol=0)
