@@ -191,7 +191,8 @@ BENCHMARK = Benchmark(
         how=(
             "Put WSCollection.xml (285 schemas) into the dataset's folder, or the hub's folder wsc285. A folder with "
             "273 schemas only (wsc273, or dataset.tsv of yandex-research/crosslingual_winograd) is taken too, and the "
-            "report says which."
+            "report says which. The options of dataset.tsv are cut out of the sentence, some without their article, so "
+            "its scores are not those of the other two."
         ),
     ),
     shots=(0, 1, 4),
