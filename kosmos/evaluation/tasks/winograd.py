@@ -41,7 +41,7 @@ def _read_xml(paths: Sequence[Path]) -> list[Example]:
         root = ElementTree.fromstring(read_text(path))
     except ElementTree.ParseError as error:
         raise DataError(f"{path}: not XML: {error}") from error
-    schemas = []
+    schemas: list[Example] = []
     for index, element in enumerate(root.findall("schema")):
         where = f"{path}, schema {index + 1}"
         # The answer is written "A", "B" or "B." with spaces around.
@@ -81,7 +81,7 @@ def _read_hub(paths: Sequence[Path]) -> list[Example]:
 def _read_crosslingual(paths: Sequence[Path]) -> list[Example]:
     """The table of the cross-lingual collection, whose English rows from "original" are the 273."""
     (path,) = paths
-    schemas = []
+    schemas: list[Example] = []
     for number, line in enumerate(read_lines(path), start=1):
         columns = line.split("\t")
         where = f"{path}, line {number}"
