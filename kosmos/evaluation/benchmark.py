@@ -80,6 +80,8 @@ class Benchmark:
     num_examples  split -> how many examples the official files have: another number is reported
     decoding    modes generate and names: the fields of `Decoding`
     names       mode names: the list the answer is held to
+    folder      of the files, below the data folder (default: the name)
+    beside      names of prompts that are always asked beside the default one, as a control
     chance      expected score of a blind guess, in the unit of the first metric (0 to 1, CIDEr as it is)
     paper       the paper's own figures of KOSMOS-1, in per cent (CIDEr as printed), by number of shots, by metric
     """
@@ -98,6 +100,8 @@ class Benchmark:
     num_examples: Mapping[str, int] = field(default_factory=dict)
     decoding: Mapping[str, object] = field(default_factory=dict)
     names: Callable[[Path], list[str]] | None = None
+    folder: str = ""
+    beside: tuple[str, ...] = ()
     chance: float = 0.0
     paper: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     table: str = ""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kosmos.document import Document
 from kosmos.errors import DataError, UsageError
+from kosmos.evaluation.benchmark import Benchmark
 from kosmos.evaluation.cells import Cell, Preparer
 from kosmos.example import Example
 
@@ -49,10 +50,14 @@ class PlannedCell:
 
 @dataclass(frozen=True)
 class Plan:
-    """All cells, and their groups, the dearest first, so that the last ones to finish are short."""
+    """All cells, and their groups, the dearest first, so that the last ones to finish are short.
+
+    `latents`, the slots of a picture, went into the costs.
+    """
 
     cells: tuple[PlannedCell, ...]
     groups: tuple[Group, ...]
+    latents: int = 0
 
     @property
     def cost(self) -> int:
@@ -61,7 +66,7 @@ class Plan:
 
 def make_plan(
     cells: Sequence[Cell],
-    folder_of: Callable[[str], Path],
+    folder_of: Callable[[Benchmark], Path],
     fits: Callable[[Document, Sequence[str]], bool],
     latents: int,
     limit: int | None = None,
@@ -75,7 +80,7 @@ def make_plan(
     planned: list[PlannedCell] = []
     groups: list[Group] = []
     for number, cell in enumerate(cells):
-        preparer = Preparer(cell, folder_of(cell.benchmark.name), fits, latents)
+        preparer = Preparer(cell, folder_of(cell.benchmark), fits, latents)
         examples = preparer.examples
         if not examples:
             raise DataError(f"benchmark {cell.benchmark.name}: its split {cell.benchmark.split} is empty")
@@ -84,7 +89,7 @@ def make_plan(
             raise DataError(f"benchmark {cell.benchmark.name}: two examples have the id '{twice[0]}'")
         planned.append(PlannedCell(cell, preparer, len(examples), limit))
         groups += _groups(number, cell, preparer, limit)
-    return Plan(tuple(planned), tuple(sorted(groups, key=lambda group: (-group.cost, group.name))))
+    return Plan(tuple(planned), tuple(sorted(groups, key=lambda group: (-group.cost, group.name))), latents)
 
 
 def _groups(number: int, cell: Cell, preparer: Preparer, limit: int | None) -> list[Group]:

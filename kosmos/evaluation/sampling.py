@@ -69,13 +69,13 @@ def answered(sample: Mapping[str, Any], normalization: str, fields: Mapping[str,
 
 
 def compared(pairs: Sequence[Sequence[float]], texts: Sequence[str], normalization: str) -> list[float]:
-    """Candidates' summed log-probs made comparable, higher is better."""
+    """Candidates' summed log-probs made comparable, higher is better. The space before a text is not counted."""
     if normalization == "per_token":
         return [total / max(1, tokens) for total, tokens in pairs]
     if normalization == "per_character":
-        return [total / max(1, len(text.strip())) for (total, _), text in zip(pairs, texts)]
+        return [total / max(1, len(text.removeprefix(" "))) for (total, _), text in zip(pairs, texts)]
     if normalization == "per_byte":
-        return [total / max(1, len(text.strip().encode())) for (total, _), text in zip(pairs, texts)]
+        return [total / max(1, len(text.removeprefix(" ").encode())) for (total, _), text in zip(pairs, texts)]
     return [total for total, _ in pairs]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from kosmos.config import Precision
 from kosmos.document import Document
 from kosmos.errors import UsageError
+from kosmos.evaluation.benchmark import Benchmark
 from kosmos.evaluation.benchmark_runner import RunSettings, run_benchmarks
 from kosmos.evaluation.cells import Cell
 from kosmos.evaluation.plan import make_plan
@@ -58,8 +59,9 @@ def evaluate_cells(
         max_slots=max_slots,
         pictures_per_call=_PICTURES_PER_CALL,
     )
-    settings = RunSettings(out, model_key(model, precision, device), skip_broken)
-    plan = make_plan(cells, lambda name: data / name, Fits(engine), _latents(engine), limit)
+    facts = {"model": str(model), "data": str(data), "precision": precision, "device": torch.device(device).type}
+    settings = RunSettings(out, model_key(model, precision, device), skip_broken, facts)
+    plan = make_plan(cells, folder_in(data), Fits(engine), _latents(engine), limit)
     with EvaluationProgress(plan.cost, len(cells), "Evaluation", quiet or ranks.rank > 0) as progress:
 
         def advance(cost: int, group: str) -> None:
@@ -67,6 +69,11 @@ def evaluate_cells(
             progress.advance(cost)
 
         return run_benchmarks(engine, plan, settings, ranks, advance)
+
+
+def folder_in(data: Path) -> Callable[[Benchmark], Path]:
+    """Where each dataset's files lie below the data folder."""
+    return lambda benchmark: data / (benchmark.folder or benchmark.name)
 
 
 def model_key(model: Path, precision: str, device: str) -> str:

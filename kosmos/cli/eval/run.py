@@ -21,7 +21,7 @@ from kosmos.cli.user_modules import add_import_option, import_modules
 from kosmos.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
-    from kosmos.evaluation.benchmark import Benchmark
+    from kosmos.evaluation.benchmark import Benchmark, Prompt
     from kosmos.evaluation.cells import Cell
 
 
@@ -37,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--shots", default="0", metavar="K,K", help="numbers of demonstrations (default: 0)")
     parser.add_argument("--seeds", default="0", metavar="S,S", help="of the demonstrations (default: 0)")
-    parser.add_argument("--prompt", default="", metavar="NAME", help="another prompt than the paper's, as lm_eval")
+    parser.add_argument(
+        "--prompt", default="", metavar="NAME", help="another prompt than the paper's (lm_eval, valm, all)"
+    )
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N examples of each")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the results go (default: RUN/eval)")
     parser.add_argument("--skip-broken", action="store_true", help="count examples that cannot be read, and go on")
@@ -81,24 +83,46 @@ def run(args: argparse.Namespace) -> int:
 
 
 def chosen_cells(benchmarks: list[Benchmark], shots: list[int], seeds: list[int], prompt: str) -> list[Cell]:
-    """The cells of the table. Shots that a dataset is not defined for are left out, unless none is left at all."""
+    """The cells of the table. Shots and prompts that a dataset does not have are left out, unless none is left at all.
+
+    Without `prompt` each dataset has its default and the controls beside it; `all` stands for every prompt.
+    """
     from kosmos.evaluation.cells import Cell
 
+    alone = len(benchmarks) == 1
     cells: list[Cell] = []
     for benchmark in benchmarks:
         allowed = [number for number in shots if number in benchmark.shots]
-        if not allowed and len(benchmarks) == 1:
+        if alone and not allowed:
             benchmark.check_shots(shots[0])
         for number in allowed:
             for seed in seeds if number else seeds[:1]:
-                asked = benchmark.prompt(prompt)
-                made: dict[str, Any] = {"benchmark": benchmark, "prompt": asked, "shots": number, "seed": seed}
-                cells.append(Cell(**made))
-                if benchmark.mode == "names":
-                    cells.append(Cell(**made, held_to_names=True))
+                for asked in _prompts(benchmark, prompt, alone):
+                    made: dict[str, Any] = {"benchmark": benchmark, "prompt": asked, "shots": number, "seed": seed}
+                    cells.append(Cell(**made))
+                    if benchmark.mode == "names":
+                        cells.append(Cell(**made, held_to_names=True))
     if not cells:
-        raise UsageError(f"none of these datasets is defined for {', '.join(map(str, shots))} demonstrations")
+        raise UsageError(
+            f"none of these datasets has {', '.join(map(str, shots))} demonstrations"
+            + (f" and a prompt '{prompt}'" if prompt else "")
+        )
     return cells
+
+
+def _prompts(benchmark: Benchmark, name: str, alone: bool) -> list[Prompt]:
+    from kosmos.evaluation.tasks.table1 import prompts_named
+
+    if not name:
+        return [benchmark.prompt(), *(benchmark.prompt(other) for other in benchmark.beside)]
+    if name == "all":
+        return list(benchmark.prompts)
+    try:
+        return list(prompts_named(benchmark, name))
+    except UsageError:
+        if alone:
+            raise
+        return []
 
 
 def numbers(text: str, option: str) -> list[int]:

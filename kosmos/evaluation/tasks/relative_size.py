@@ -91,6 +91,7 @@ BENCHMARK = Benchmark(
         how="Take sizePairsFull.txt from data/object_size of Victorwz/VaLM and put it into the dataset's folder.",
     ),
     num_examples={"test": 486},
+    beside=("reversed",),
     chance=0.5,
     paper={"accuracy": {0: 94.2}},
     table="Table 16",

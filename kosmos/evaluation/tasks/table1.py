@@ -51,6 +51,25 @@ def get_benchmark(name: str) -> Benchmark:
     return BENCHMARKS[name]
 
 
+def select_benchmarks(text: str) -> list[Benchmark]:
+    """Benchmarks by comma-separated names: of a dataset, of a group (language, vqa, ...), or `table1` for all 21.
+
+    Each once, in the order asked. Raises UsageError for an unknown name.
+    """
+    groups: dict[str, list[Benchmark]] = {"table1": list(TABLE1)}
+    for benchmark in TABLE1:
+        groups.setdefault(benchmark.group, []).append(benchmark)
+    chosen: dict[str, Benchmark] = {}
+    for name in text.split(","):
+        if name not in groups and name not in BENCHMARKS:
+            known = ", ".join([*groups, *BENCHMARKS])
+            near = nearest(name, [*groups, *BENCHMARKS])
+            raise UsageError(f"no dataset or group '{name}'{near}; there are: {known}")
+        for benchmark in groups.get(name) or [BENCHMARKS[name]]:
+            chosen.setdefault(benchmark.name, benchmark)
+    return list(chosen.values())
+
+
 def prompts_named(benchmark: Benchmark, name: str) -> tuple[Prompt, ...]:
     """The prompts that a name stands for: its own, or all that begin with it and a point (`valm`: valm.1, valm.2, ...).
 

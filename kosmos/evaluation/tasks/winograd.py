@@ -210,6 +210,7 @@ BENCHMARK = Benchmark(
 WINOGRAD_273 = replace(
     BENCHMARK,
     name="winograd_273",
+    folder="winograd",
     title="Winograd, first 273",
     split="wsc273",
     demonstration_split="wsc273",
