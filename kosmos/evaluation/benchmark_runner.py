@@ -2,7 +2,8 @@
 
 Layout of the output folder:
 
-    plan.json            what was asked: cells, settings, numbers of examples, the key of weights and numerics
+    plan.json            what was asked: cells, settings, numbers of examples, the key of weights and numerics, and
+                         facts of the run for people
     responses/rank-N.jsonl
     samples/CELL.jsonl   one example a line, in the order of the data
     metrics.json         every metric of every cell, with its interval
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -43,11 +44,15 @@ class BenchmarkEngine(Protocol):
 
 @dataclass(frozen=True)
 class RunSettings:
-    """`model_key` names weights and numerics; `skip_broken`: examples that cannot be read are counted, not fatal."""
+    """`model_key` names weights and numerics; `skip_broken`: examples that cannot be read are counted, not fatal.
+
+    facts  what else plan.json says of the run (its model, its precision): for people, and for the report
+    """
 
     out: Path
     model_key: str
     skip_broken: bool = False
+    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 def run_benchmarks(
@@ -65,14 +70,17 @@ def run_benchmarks(
     _store_plan(plan, settings)
     begin = time.monotonic()
     finished = read_responses(settings.out / "responses")
-    waiting = [group for group in plan.groups if not _is_finished(group, plan, finished.get(group.name), settings)]
+    done = {group.name for group in plan.groups if _is_finished(group, plan, finished.get(group.name), settings)}
     for group in plan.groups:
-        if group not in waiting:
+        if group.name in done:
             advance(group.cost, group.name)
     log = ResponseLog(settings.out / "responses", ranks.rank)
     try:
-        while (number := ranks.next("group")) < len(waiting):
-            group = waiting[number]
+        # Numbers run over all groups: a rank that starts late finds more of them finished than the others did.
+        while (number := ranks.next("group")) < len(plan.groups):
+            group = plan.groups[number]
+            if group.name in done:
+                continue
             halvings = getattr(engine, "num_halvings", 0)
             responses = ask_group(engine, plan.cells[group.cell], group, settings)
             log.append(group.name, responses, {"halvings": getattr(engine, "num_halvings", 0) - halvings})
@@ -92,11 +100,12 @@ def measure(plan: Plan, settings: RunSettings, seconds: float = 0.0) -> dict[str
         if group.name not in found:
             raise UsageError(f"{settings.out}: group {group.name} has no responses yet; run the evaluation to its end")
         by_cell.setdefault(group.cell, {}).update((response["id"], response) for response in found[group.name])
-    metrics: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "model_key": settings.model_key, "cells": {}}
+    metrics: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "model_key": settings.model_key}
+    metrics["cells"] = _kept_cells(settings)
     for number, planned in enumerate(plan.cells):
         samples = [sample_of(planned.cell, example, by_cell[number][example.id]) for example in planned.examples]
-        write_jsonl(settings.out / "samples" / f"{planned.cell.name}.jsonl", samples)
         metrics["cells"][planned.cell.name] = measure_cell(planned, samples)
+        write_jsonl(settings.out / "samples" / f"{planned.cell.name}.jsonl", samples)
     write_json(settings.out / "metrics.json", metrics)
     _store_timing(settings.out, seconds, sum(len(planned.examples) for planned in plan.cells))
     return metrics
@@ -198,16 +207,18 @@ def _is_finished(
 
 def _store_plan(plan: Plan, settings: RunSettings) -> None:
     """Write plan.json, or see that it is the same evaluation that goes on."""
+    cells = [
+        {**planned.cell.settings, "name": planned.cell.name, "examples": len(planned.examples),
+         "of": planned.num_examples, "limit": planned.limit}
+        for planned in plan.cells
+    ]  # fmt: skip
     content = {
         "schema_version": SCHEMA_VERSION,
         "model_key": settings.model_key,
-        "cells": [
-            {**planned.cell.settings, "name": planned.cell.name, "examples": len(planned.examples),
-             "of": planned.num_examples}
-            for planned in plan.cells
-        ],
-    }  # fmt: skip
+        "facts": {**settings.facts, "latents": plan.latents},
+    }
     path = settings.out / "plan.json"
+    kept: dict[str, Any] = {}
     if path.exists():
         held = read_json(path)
         if held.get("model_key") != settings.model_key:
@@ -215,10 +226,17 @@ def _store_plan(plan: Plan, settings: RunSettings) -> None:
                 f"{settings.out}: holds the evaluation of other weights, or of other numerics (precision, device); "
                 "choose another --out, or remove the folder"
             )
-        if held == content:
-            return
+        kept = {cell["name"]: cell for cell in held["cells"]}
     settings.out.mkdir(parents=True, exist_ok=True)
-    write_json(path, content)
+    write_json(path, {**content, "cells": list({**kept, **{cell["name"]: cell for cell in cells}}.values())})
+
+
+def _kept_cells(settings: RunSettings) -> dict[str, Any]:
+    """What metrics.json has of the same weights already: an evaluation may be done in several commands."""
+    path = settings.out / "metrics.json"
+    held = read_json(path) if path.exists() else {}
+    same = (held.get("schema_version"), held.get("model_key")) == (SCHEMA_VERSION, settings.model_key)
+    return dict(held["cells"]) if same else {}
 
 
 def _store_timing(out: Path, seconds: float, examples: int) -> None:

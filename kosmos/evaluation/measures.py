@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from kosmos.evaluation.bootstrap import bootstrap_interval
 from kosmos.evaluation.plan import PlannedCell
-from kosmos.evaluation.samples import Answered, SetMetric, set_metric
+from kosmos.evaluation.samples import Answered, Measured, SetMetric, set_metric
 from kosmos.evaluation.sampling import NORMALIZATIONS, answered, winner
 from kosmos.evaluation.statistics import interval, standard_error
+from kosmos.example import Example
 
 
 def measure_cell(planned: PlannedCell, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One entry of metrics.json."""
+    """One entry of metrics.json. Each sample gets its `values`: what it has in the metrics that are means."""
     cell, benchmark = planned.cell, planned.cell.benchmark
     whole = [sample for sample in samples if "broken" not in sample]
     fields = {example.id: example.fields for example in planned.examples}
@@ -23,6 +26,14 @@ def measure_cell(planned: PlannedCell, samples: Sequence[dict[str, Any]]) -> dic
     entry: dict[str, Any] = {
         **cell.settings,
         "title": benchmark.title,
+        "group": benchmark.group,
+        "table": benchmark.table,
+        "split": benchmark.split,
+        "demonstration_split": benchmark.demonstration_split,
+        "default_prompt": cell.prompt.name == benchmark.prompts[0].name,
+        "separator": cell.prompt.separator,
+        "notes": [note for note in (benchmark.note, cell.prompt.note) if note],
+        "data_sha256": data_fingerprint(planned.preparer.examples),
         "n": len(whole),
         "n_expected": expected if expected is not None else planned.num_examples,
         "n_broken": len(samples) - len(whole),
@@ -37,7 +48,11 @@ def measure_cell(planned: PlannedCell, samples: Sequence[dict[str, Any]]) -> dic
         for metric in map(set_metric, benchmark.metrics):
             if metric.subset is not None and len(whole) < planned.num_examples:
                 metric = metric.subset([example.fields["answers"] for example in planned.preparer.examples])
-            entry["metrics"][metric.name] = metric_entry(metric, given)
+            measured = metric.measure(given)
+            entry["metrics"][metric.name] = metric_entry(metric, given, measured)
+            if measured.values is not None:
+                for sample, value in zip(whole, measured.values, strict=True):
+                    sample.setdefault("values", {})[metric.name] = value
         if not cell.generates and "accuracy" in benchmark.metrics:
             entry["by_normalization"] = {
                 way: metric_entry(set_metric("accuracy"), [answered(s, way, fields[s["id"]]) for s in whole])["value"]
@@ -52,9 +67,9 @@ def measure_cell(planned: PlannedCell, samples: Sequence[dict[str, Any]]) -> dic
     return entry
 
 
-def metric_entry(metric: SetMetric, given: Sequence[Answered]) -> dict[str, Any]:
+def metric_entry(metric: SetMetric, given: Sequence[Answered], measured: Measured | None = None) -> dict[str, Any]:
     """Value, standard error and 95 % interval of one metric; a value of None and why where it could not be computed."""
-    measured = metric.measure(given)
+    measured = measured or metric.measure(given)
     if measured.not_run:
         return {"value": None, "not_run": measured.not_run}
     entry: dict[str, Any] = {"value": measured.value, "details": dict(measured.details)}
@@ -69,6 +84,15 @@ def metric_entry(metric: SetMetric, given: Sequence[Answered]) -> dict[str, Any]
         return {**entry, "interval": None, "method": "none: the metric gives one value only"}
     entry["interval"], entry["method"] = [bound.low, bound.high], bound.method
     return entry
+
+
+def data_fingerprint(examples: Sequence[Example]) -> str:
+    """A hash of the ids and golds of a whole split, in its order."""
+    digest = hashlib.sha256()
+    for example in examples:
+        gold = [example.fields.get("label"), [str(answer) for answer in example.fields.get("answers", ())]]
+        digest.update(json.dumps([example.id, gold]).encode())
+    return digest.hexdigest()
 
 
 def _majority(given: Sequence[Answered]) -> float | None:

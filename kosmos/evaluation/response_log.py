@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -31,7 +32,7 @@ class ResponseLog:
     def append(self, group: str, responses: Sequence[Mapping[str, Any]], notes: Mapping[str, Any]) -> None:
         """Write a whole group and its closing line; it is on disk when this returns."""
         lines = [json.dumps({"group": group, **response}, ensure_ascii=False) for response in responses]
-        lines.append(json.dumps({"group": group, "end": len(responses), **notes}))
+        lines.append(json.dumps({"group": group, "end": len(responses), "time": time.time(), **notes}))
         try:
             self._file.write("\n".join(lines) + "\n")
             self._file.flush()
@@ -47,8 +48,9 @@ class ResponseLog:
 
 
 def read_responses(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Finished groups and their responses; the first in order of ranks when two ranks did the same one."""
+    """Finished groups and their responses; what was written last when a group was asked again."""
     found: dict[str, list[dict[str, Any]]] = {}
+    times: dict[str, float] = {}
     paths = sorted(folder.glob("rank-*.jsonl"), key=lambda path: int(path.stem.removeprefix("rank-")))
     for path in paths:
         open_groups: dict[str, list[dict[str, Any]]] = {}
@@ -59,8 +61,8 @@ def read_responses(folder: Path) -> dict[str, list[dict[str, Any]]]:
                 continue
             # What a killed process left of the group stands before the lines of its second time.
             responses = open_groups.pop(group, [])[-line["end"] :] if line["end"] else []
-            if len(responses) == line["end"]:
-                found.setdefault(group, responses)
+            if len(responses) == line["end"] and line.get("time", 0.0) >= times.get(group, 0.0):
+                found[group], times[group] = responses, line.get("time", 0.0)
     return found
 
 

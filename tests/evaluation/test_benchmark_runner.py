@@ -212,4 +212,52 @@ def test_the_log_keeps_whole_groups_only(tmp_path: Path) -> None:
     other = ResponseLog(tmp_path, 10)
     other.append("a/0", [{"id": "another"}, {"id": "y"}], {})
     other.close()
-    assert read_responses(tmp_path) == {"a/0": [{"id": "x"}, {"id": "y"}], "a/1": [{"id": "z"}, {"id": "w"}]}
+    # What was asked again later counts.
+    assert read_responses(tmp_path) == {"a/0": [{"id": "another"}, {"id": "y"}], "a/1": [{"id": "z"}, {"id": "w"}]}
+
+
+def test_what_is_asked_again_replaces_the_answers_before_it(tmp_path: Path) -> None:
+    settings = RunSettings(tmp_path, "weights", facts={"precision": "fp32"})
+    run_benchmarks(FreeEngine(), plan_of(cells(toy()), limit=5), settings)
+    metrics = run_benchmarks(FreeEngine(), plan_of(cells(toy())), settings)
+    assert metrics is not None and metrics["cells"]["toy_choice"]["n"] == 50
+    changed = Prompt("paper", lambda e: Document("Well,", context(e)[0]), gold, lambda e: [" no", " yes"])
+    again = run_benchmarks(FreeEngine(), plan_of(cells(toy(prompts=(changed,)))), settings)
+    undisturbed = RunSettings(tmp_path / "new", "weights")
+    assert again == run_benchmarks(FreeEngine(), plan_of(cells(toy(prompts=(changed,)))), undisturbed)
+    assert again != metrics
+
+
+def test_several_commands_fill_one_folder(tmp_path: Path) -> None:
+    settings = RunSettings(tmp_path, "weights", facts={"precision": "fp32"})
+    run_benchmarks(FreeEngine(), plan_of(cells(toy(), shots=(0,))), settings)
+    run_benchmarks(FreeEngine(), plan_of(cells(toy("generate"), toy(), shots=(0, 2)), limit=7), settings)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert [(name, cell["n"]) for name, cell in metrics["cells"].items()] == [
+        ("toy_choice", 7),
+        ("toy_generate", 7),
+        ("toy_choice-k2", 7),
+    ]
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    assert [(cell["name"], cell["limit"]) for cell in plan["cells"]] == [
+        ("toy_choice", 7),
+        ("toy_generate", 7),
+        ("toy_choice-k2", 7),
+    ]
+    assert plan["facts"] == {"precision": "fp32", "latents": 4}
+
+
+def test_a_rank_that_starts_late_takes_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It finds groups finished that were waiting when the others started: numbers must mean the same to all."""
+    monkeypatch.setattr("kosmos.evaluation.plan.GROUP_SIZE", 7)
+    plan = plan_of(cells(toy()))
+    ranks = [Ranks(rank, 2) for rank in range(2)]
+    ranks[1]._counts = ranks[0]._counts
+    with pytest.raises(Killed):
+        run_benchmarks(Mortal(3), plan, RunSettings(tmp_path, "weights"), ranks[0])
+    # Group 3, at which the first rank died, is nobody's until the next start.
+    with pytest.raises(UsageError, match="no responses yet"):
+        ranks[1].size = 1
+        run_benchmarks(FreeEngine(), plan, RunSettings(tmp_path, "weights"), ranks[1])
+    done = read_responses(tmp_path / "responses")
+    assert len(done) == len(plan.groups) - 1 and plan.groups[3].name not in done
