@@ -102,7 +102,8 @@ class _Conversation:
             except Interrupted:
                 raise
             except PromptTooLong as error:
-                _say(f"{error}: here /reset and /undo")
+                hint = "; here: /reset, /undo" if self._chat.turns else ""
+                _say(f"{error}{hint}")
             except KosmosError as error:
                 _say(str(error))
 
