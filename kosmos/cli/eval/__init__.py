@@ -36,7 +36,8 @@ ACTIONS = {
 
 def action_modules() -> dict[str, ModuleType]:
     """The modules of the actions, in the order of ACTIONS."""
-    names = {name: f"{__name__}.{name}" for name in ACTIONS}
+    # A module called `run` would hide the function of that name below.
+    names = {name: f"{__name__}.{'datasets' if name == 'run' else name}" for name in ACTIONS}
     return {name: importlib.import_module(module) for name, module in names.items() if find_spec(module)}
 
 
