@@ -13,6 +13,7 @@ RUN/eval (or --out): metrics.json, samples/, report.md.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prompt", default="", metavar="NAME", help="another prompt than the paper's (lm_eval, valm, all)"
     )
+    parser.add_argument("--available", action="store_true", help="leave out datasets that are not below --data")
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N examples of each")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the results go (default: RUN/eval)")
     parser.add_argument("--skip-broken", action="store_true", help="count examples that cannot be read, and go on")
@@ -55,7 +57,10 @@ def run(args: argparse.Namespace) -> int:
     shots, seeds = numbers(args.shots, "--shots"), numbers(args.seeds, "--seeds")
     from kosmos.evaluation.tasks.table1 import select_benchmarks
 
-    cells = chosen_cells(select_benchmarks(args.tasks), shots, seeds, args.prompt)
+    chosen = select_benchmarks(args.tasks)
+    if args.available:
+        chosen = _available(chosen, args.data)
+    cells = chosen_cells(chosen, shots, seeds, args.prompt)
     from kosmos.evaluation.table1_run import evaluate_cells
     from kosmos.evaluation.table1_terminal import print_table
 
@@ -80,6 +85,17 @@ def run(args: argparse.Namespace) -> int:
     if metrics is not None:
         print_table(metrics)
     return 0
+
+
+def _available(chosen: list[Benchmark], data: Path) -> list[Benchmark]:
+    """Those whose folders are there; the others are named on standard error."""
+    there = [benchmark for benchmark in chosen if (data / (benchmark.folder or benchmark.name)).is_dir()]
+    missing = [benchmark.name for benchmark in chosen if benchmark not in there]
+    if not there:
+        raise UsageError(f"{data}: holds none of {', '.join(missing)}; `kosmos eval prepare NAME` says how to get one")
+    if missing:
+        print(f"not below {data}, left out: {', '.join(missing)}", file=sys.stderr)
+    return there
 
 
 def chosen_cells(benchmarks: list[Benchmark], shots: list[int], seeds: list[int], prompt: str) -> list[Cell]:
