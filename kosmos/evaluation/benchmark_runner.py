@@ -218,7 +218,7 @@ def _store_plan(plan: Plan, settings: RunSettings) -> None:
         "facts": {**settings.facts, "latents": plan.latents},
     }
     path = settings.out / "plan.json"
-    kept: dict[str, Any] = {}
+    kept: dict[Any, Any] = {}
     if path.exists():
         held = read_json(path)
         if held.get("model_key") != settings.model_key:
@@ -228,7 +228,8 @@ def _store_plan(plan: Plan, settings: RunSettings) -> None:
             )
         kept = {cell["name"]: cell for cell in held["cells"]}
     settings.out.mkdir(parents=True, exist_ok=True)
-    write_json(path, {**content, "cells": list({**kept, **{cell["name"]: cell for cell in cells}}.values())})
+    kept.update((cell["name"], cell) for cell in cells)
+    write_json(path, {**content, "cells": list(kept.values())})
 
 
 def _kept_cells(settings: RunSettings) -> dict[str, Any]:
