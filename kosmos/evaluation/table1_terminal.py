@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from kosmos.evaluation.samples import set_metric
+from kosmos.evaluation.results import metric_name, number, paper_figure, span
 
 
 def print_table(metrics: Mapping[str, Any], console: Console | None = None) -> None:
@@ -20,19 +20,19 @@ def print_table(metrics: Mapping[str, Any], console: Console | None = None) -> N
     notes: list[str] = []
     for name, cell in metrics["cells"].items():
         for place, (metric, entry) in enumerate(cell["metrics"].items()):
-            scale = 100.0 if set_metric(metric).percent else 1.0
-            low, high = entry["interval"]
-            paper = cell["paper"].get(metric)
+            paper = paper_figure(cell, metric)
             table.add_row(
                 label(cell) if place == 0 else "",
                 str(cell["shots"]) if place == 0 else "",
-                metric,
-                f"{entry['value'] * scale:.1f}",
-                f"[{low * scale:.1f}, {high * scale:.1f}]".replace("[", r"\["),
+                metric_name(metric),
+                "not run" if entry["value"] is None else number(entry["value"], metric),
+                span(entry.get("interval"), metric),
                 str(cell["n"]) if place == 0 else "",
-                f"{cell['chance'] * scale:.1f}" if place == 0 else "",
+                number(cell["chance"], metric) if place == 0 else "",
                 "" if paper is None else f"{paper:.1f}",
             )
+            if entry["value"] is None:
+                notes.append(f"{name}: {metric_name(metric)}: {entry['not_run']}")
         notes += [f"{name}: {warning}" for warning in cell["warnings"]]
     console.print(table)
     for note in notes:
@@ -41,7 +41,7 @@ def print_table(metrics: Mapping[str, Any], console: Console | None = None) -> N
 
 def label(cell: Mapping[str, Any]) -> str:
     """The row's name: the dataset, and what is not the default about it."""
-    extra = [] if cell["prompt"] == "paper" else [cell["prompt"]]
+    extra = [] if cell["default_prompt"] else [cell["prompt"]]
     if cell["held_to_names"]:
         extra.append("held to the names")
     if cell["seed"]:
