@@ -27,6 +27,7 @@ from kosmos.errors import PromptTooLong, UsageError
 from kosmos.inference.engine import Engine
 from kosmos.inference.generation import Decoding, Generation, Score
 from kosmos.inference.prefix import Prefix
+from kosmos.inference.quantization import Quantization
 from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
 from kosmos.runs import resolve
@@ -40,18 +41,29 @@ def load(
     path: str | Path,
     *,
     precision: Precision = "fp32",
+    prefill_precision: Precision | None = None,
+    quantization: Quantization | None = None,
+    static_decode: bool = False,
     device: str | torch.device = "cpu",
     max_slots: int = 64,
     image_cache_dir: str | Path | None = None,
 ) -> Engine:
     """The model behind a run directory (its latest whole step), a step folder or an exported folder, ready to use.
 
-    `image_cache_dir`: a folder that keeps embeddings of pictures for later processes.
+    The options are those of `Engine`: "bf16" and "int8" are faster and change the scores a little; `image_cache_dir`
+    is a folder that keeps embeddings of pictures for later processes.
     """
     folder = resolve(path)
-    model = Kosmos.from_pretrained(folder).to(device)
-    processor = Processor.load(folder)
-    return Engine(model, processor, precision=precision, max_slots=max_slots, image_cache_dir=image_cache_dir)
+    return Engine(
+        Kosmos.from_pretrained(folder).to(device),
+        Processor.load(folder),
+        max_slots=max_slots,
+        precision=precision,
+        prefill_precision=prefill_precision,
+        quantization=quantization,
+        static_decode=static_decode,
+        image_cache_dir=image_cache_dir,
+    )
 
 
 def document(prompt: Prompt) -> Document:

@@ -43,6 +43,16 @@ def test_a_loaded_model_is_the_saved_one(folder: Path, engine: Engine) -> None:
     assert kosmos.generate(again, "an image") == kosmos.generate(engine, "an image")
 
 
+def test_load_hands_the_options_on(folder: Path, engine: Engine) -> None:
+    made = kosmos.load(folder, prefill_precision="bf16", static_decode=True)
+    assert (made.precision, made.prefill_precision, made.quantization, made.static_decode) == (
+        *("fp32", "bf16", None),
+        True,
+    )
+    with pytest.raises(UsageError, match="quantization 'int3' is unknown"):
+        kosmos.load(folder, quantization="int3")  # type: ignore[arg-type]
+
+
 def test_load_names_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such run"):
         kosmos.load(tmp_path / "nowhere")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kosmos.cli.engine_options import open_engine
+from kosmos.cli.engine_options import open_engine, score_options
 from kosmos.cli.line_progress import LineProgress
 from kosmos.cli.parser import positive, whole_number
 from kosmos.cli.tables import counted, printable
@@ -71,7 +71,7 @@ def answer_file(
         "format": "kosmos-answers-1",
         "requests": requests.sha256,
         "weights": _weights_sha256(args.run),
-        "options": {**options, "precision": args.precision},
+        "options": {**options, **score_options(args)},
     }
     keys = [key_of(item.id) for item in requests.items]
     with AnswerFile(args.out, about, set(keys), resume=args.resume) as file:

@@ -166,6 +166,7 @@ def test_without_resume_nothing_is_touched(out: Path, whole: bytes, capsys: pyte
         (["--temperature", "0.5"], "temperature was 0.0 and is 0.5"),
         (["--num-beams", "2"], "num_beams was 1 and is 2"),
         (["--precision", "bf16"], 'precision was "fp32" and is "bf16"'),
+        (["--quantization", "int8"], 'quantization was null and is "int8"'),
         (["--max-new-tokens", "6"], "max_new_tokens was 5 and is 6"),
     ],
 )
