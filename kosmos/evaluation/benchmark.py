@@ -37,6 +37,7 @@ class Prompt:
     contexts      modes partial and yes: one Document per option, in the order of the labels
     separator     what stands between demonstrations: the end token (text), nothing (pictures, default), or a text
     stop          strings that end a generated answer, beside `</s>`
+    cut           where the longest text of a prompt that does not fit loses words (counted, and said in the report)
     rationale     chain of thought: this prompt is continued first (greedy, at most 64 tokens), and its text is in
                   `fields["rationale"]` of the example that `context` then gets
     """
@@ -50,6 +51,7 @@ class Prompt:
     separator: str = ""
     stop: tuple[str, ...] = ()
     rationale: Callable[[Example], Document] | None = None
+    cut: Literal["start", "end"] = "start"
     note: str = ""
 
 

@@ -152,6 +152,7 @@ def _ask(
             "texts": list(item.texts),
             "demonstrations": list(item.demonstrations),
             "dropped": item.dropped,
+            "cut": item.cut,
         }
         if rationale is not None:
             response["rationale"] = rationale

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from kosmos.document import Document, End, Image, Segment, Text
-from kosmos.errors import UsageError
+from kosmos.errors import DataError, UsageError
 from kosmos.evaluation.benchmark import Benchmark, Prompt
 from kosmos.evaluation.demonstrations import draw_demonstrations
 from kosmos.example import Example
@@ -89,7 +89,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Item:
-    """One example made ready. `texts`: the candidates as strings, one per option. `cost`: rough tokens."""
+    """One example made ready.
+
+    texts    the candidates as strings, one per option
+    cost     rough tokens
+    dropped  demonstrations that did not fit
+    cut      whether the question itself lost words because it did not fit
+    """
 
     example: Example
     requests: tuple[Request, ...]
@@ -97,6 +103,7 @@ class Item:
     demonstrations: tuple[str, ...]
     cost: int
     dropped: int = 0
+    cut: bool = False
 
 
 class Preparer:
@@ -138,11 +145,15 @@ class Preparer:
             answers = tuple(prompt.candidates(example)) if prompt.candidates is not None else ()
             answers = answers if mode == "choice" else ()
             texts = answers
-        kept = list(drawn)
+        kept, cut = list(drawn), False
         while True:
             front = _joined([self._demonstration(shown) for shown in kept], prompt.separator)
             documents = [Document(*front, *document) for document in bare]
-            if not kept or all(self._fits(document, answers) for document in documents):
+            if all(self._fits(document, answers) for document in documents):
+                break
+            if not kept:
+                cut = True
+                documents = [shortened(document, answers, self._fits, prompt.cut) for document in documents]
                 break
             kept.pop(0)
         return Item(
@@ -152,6 +163,7 @@ class Preparer:
             tuple(shown.id for shown in kept),
             self.cost(example),
             len(drawn) - len(kept),
+            cut,
         )
 
     def _demonstration(self, example: Example) -> list[Segment]:
@@ -166,6 +178,34 @@ class Preparer:
         """Chain of thought, first stage."""
         assert self.cell.prompt.rationale is not None
         return Request(self.cell.prompt.rationale(example).unsupervised())
+
+
+def shortened(
+    document: Document, answers: Sequence[str], fits: Callable[[Document, Sequence[str]], bool], where: str
+) -> Document:
+    """The document with as many words of its longest text as fit, cut at its "start" or "end".
+
+    Raises DataError when it does not fit without any of them.
+    """
+    segments = list(document)
+    texts = [place for place, segment in enumerate(segments) if isinstance(segment, Text)]
+    longest = max(texts, key=lambda place: len(str(getattr(segments[place], "text", ""))), default=None)
+    if longest is not None:
+        segment = segments[longest]
+        assert isinstance(segment, Text)
+        words = segment.text.split(" ")
+
+        def keeping(count: int) -> Document:
+            kept = words[len(words) - count :] if where == "start" else words[:count]
+            return Document(*segments[:longest], Text(" ".join(kept), supervised=False), *segments[longest + 1 :])
+
+        low, high = 0, len(words)  # `low` words fit, `high` do not
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if fits(keeping(middle), answers) else (low, middle)
+        if low:
+            return keeping(low)
+    raise DataError("the prompt does not fit into the model's length even without its longest text")
 
 
 def demonstration_of(prompt: Prompt, example: Example) -> list[Segment]:

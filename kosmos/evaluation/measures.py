@@ -19,6 +19,7 @@ from kosmos.example import Example
 def measure_cell(planned: PlannedCell, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """One entry of metrics.json. Each sample gets its `values`: what it has in the metrics that are means."""
     cell, benchmark = planned.cell, planned.cell.benchmark
+    default = cell.prompt.name == benchmark.prompts[0].name
     whole = [sample for sample in samples if "broken" not in sample]
     fields = {example.id: example.fields for example in planned.examples}
     given = [answered(sample, cell.prompt.normalization, fields[sample["id"]]) for sample in whole]
@@ -30,7 +31,7 @@ def measure_cell(planned: PlannedCell, samples: Sequence[dict[str, Any]]) -> dic
         "table": benchmark.table,
         "split": benchmark.split,
         "demonstration_split": benchmark.demonstration_split,
-        "default_prompt": cell.prompt.name == benchmark.prompts[0].name,
+        "default_prompt": default,
         "separator": cell.prompt.separator,
         "notes": [note for note in (benchmark.note, cell.prompt.note) if note],
         "data_sha256": data_fingerprint(planned.preparer.examples),
@@ -40,8 +41,10 @@ def measure_cell(planned: PlannedCell, samples: Sequence[dict[str, Any]]) -> dic
         "limit": planned.limit,
         "normalization": None if cell.generates else cell.prompt.normalization,
         "chance": benchmark.chance,
+        "paper": {},
         "metrics": {},
         "demonstrations_dropped": sum(sample["demonstrations_dropped"] for sample in whole),
+        "cut": sum(sample["cut"] for sample in whole),
         "ties": sum(sample.get("ties", 1) > 1 for sample in whole),
     }
     if whole:
@@ -58,10 +61,9 @@ def measure_cell(planned: PlannedCell, samples: Sequence[dict[str, Any]]) -> dic
                 way: metric_entry(set_metric("accuracy"), [answered(s, way, fields[s["id"]]) for s in whole])["value"]
                 for way in NORMALIZATIONS
             }
-        reference = {
-            metric: figures[cell.shots] for metric, figures in benchmark.paper.items() if cell.shots in figures
-        }
-        entry["paper"] = reference
+        if default:  # the paper's figures are of its own prompts
+            printed = benchmark.paper.items()
+            entry["paper"] = {metric: figures[cell.shots] for metric, figures in printed if cell.shots in figures}
         entry["majority"] = _majority(given)
     entry["warnings"] = _warnings(planned, given, entry)
     return entry
@@ -119,6 +121,8 @@ def _warnings(planned: PlannedCell, given: Sequence[Answered], entry: dict[str, 
         found.append(f"nearly always the same answer: {predictions.most_common(1)[0][0][:60]}")
     if entry["ties"]:
         found.append(f"{entry['ties']} ties, counted by expectation")
+    if entry["cut"]:
+        found.append(f"{entry['cut']} prompts did not fit and lost words of their longest text")
     if entry["demonstrations_dropped"]:
         found.append(f"{entry['demonstrations_dropped']} demonstrations did not fit and were dropped")
     return found

@@ -32,6 +32,7 @@ def sample_of(cell: Cell, example: Example, response: Mapping[str, Any]) -> dict
         return {**sample, "broken": response["broken"]}
     sample["demonstrations"] = response["demonstrations"]
     sample["demonstrations_dropped"] = response["dropped"]
+    sample["cut"] = response["cut"]
     if "rationale" in response:
         sample["rationale"] = response["rationale"]
     if cell.generates:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from kosmos.document import Document
+from kosmos.document import Document, End
 from kosmos.errors import DataError, UsageError
 from kosmos.evaluation.benchmark import Benchmark, Prompt
 from kosmos.evaluation.benchmark_runner import RunSettings, measure, run_benchmarks
-from kosmos.evaluation.cells import Cell
+from kosmos.evaluation.cells import Cell, shortened
 from kosmos.evaluation.demonstrations import draw_demonstrations
 from kosmos.evaluation.plan import Plan, make_plan
 from kosmos.evaluation.ranks import Ranks
@@ -156,6 +156,17 @@ def test_demonstrations_that_do_not_fit_are_dropped_and_counted(tmp_path: Path) 
     dropped = metrics["cells"]["toy_choice-k4"]["demonstrations_dropped"]
     assert dropped > 0
     assert f"{dropped} demonstrations did not fit and were dropped" in metrics["cells"]["toy_choice-k4"]["warnings"]
+
+
+def test_a_question_that_does_not_fit_loses_words() -> None:
+    def short(document: Document, answers: Sequence[str]) -> bool:
+        return len(document.text) + max(map(len, answers)) <= 30
+
+    document = Document("one two three four five six seven", End(supervised=False), "Answer:")
+    assert shortened(document, [" yes"], short, "start").text == "four five six sevenAnswer:"
+    assert shortened(document, [" yes"], short, "end").text == "one two three fourAnswer:"
+    with pytest.raises(DataError, match="does not fit"):
+        shortened(document, [" " * 40], short, "end")
 
 
 def test_a_chain_of_thought(tmp_path: Path) -> None:
