@@ -70,7 +70,7 @@ def cider_values(
             product[found] = np.minimum(caption_weights[at[found]], reference_weights[found]) * reference_weights[found]
         dot = np.bincount(sentence[~is_caption] - num_captions, weights=product, minlength=len(similarity))
         norms = norm[picture[num_captions:]] * norm[num_captions:]
-        similarity += np.divide(dot, norms, out=np.zeros_like(dot), where=norms > 0)
+        similarity += np.divide(dot, norms, out=np.zeros(len(dot)), where=norms > 0)
     difference = (lengths[picture[num_captions:]] - lengths[num_captions:]).astype(np.float64)
     similarity *= np.exp(-(difference**2) / (2 * SIGMA**2)) / MAX_ORDER
     total = np.bincount(picture[num_captions:], weights=similarity, minlength=num_captions)

@@ -78,40 +78,38 @@ def normalize_words(text: str) -> str:
     return " ".join(_CONTRACTIONS.get(word, word) for word in numbered if word not in _ARTICLES)
 
 
-def vqa_accuracy(prediction: str, answers: Sequence[str], memo: dict[str, str] | None = None) -> float:
-    """Accuracy in [0, 1] of one prediction against all answers people gave. `memo` keeps normalised answers."""
+def vqa_accuracy(prediction: str, answers: Sequence[str], forms: Forms | None = None) -> float:
+    """Accuracy in [0, 1] of one prediction against all answers people gave. `forms`: what was normalised before."""
     if not answers:
         raise DataError("VQA accuracy needs the answers that people gave; this question has none (a test split?)")
-    prediction, given = _clean(prediction), [_clean(answer) for answer in answers]
-    if len(set(given)) > 1:
-        memo = {} if memo is None else memo
-        prediction, given = _normalized(prediction, memo), [_normalized(answer, memo) for answer in given]
-    matches = given.count(prediction)
-    among_others = matches * min(1.0, (matches - 1) / ENOUGH) + (len(given) - matches) * min(1.0, matches / ENOUGH)
-    return among_others / len(given)
+    forms = Forms() if forms is None else forms
+    # 0: as it came, 1: normalised.
+    which = 1 if len({forms[answer][0] for answer in answers}) > 1 else 0
+    wanted = forms[prediction][which]
+    matches = [forms[answer][which] for answer in answers].count(wanted)
+    among_others = matches * min(1.0, (matches - 1) / ENOUGH) + (len(answers) - matches) * min(1.0, matches / ENOUGH)
+    return among_others / len(answers)
 
 
-def _clean(text: str) -> str:
-    return text.replace("\n", " ").replace("\t", " ").strip()
+class Forms(dict[str, tuple[str, str]]):
+    """Texts -> without white space around them, and normalised. Millions of answers are few different ones."""
 
-
-def _normalized(text: str, memo: dict[str, str]) -> str:
-    known = memo.get(text)
-    if known is None:
-        known = memo[text] = normalize_answer(text)
-    return known
+    def __missing__(self, text: str) -> tuple[str, str]:
+        clean = text.replace("\n", " ").replace("\t", " ").strip()
+        found = self[text] = clean, normalize_answer(clean)
+        return found
 
 
 def _measure(answered: Sequence[Answered]) -> Measured:
     if not answered:
         raise UsageError("VQA accuracy needs at least one answer")
-    memo: dict[str, str] = {}
+    forms = Forms()
     values: list[float] = []
     by_type: dict[str, list[float]] = {}
     for item in answered:
         if not item.answers:
             raise DataError(f"question {item.id} has no answers of people: this split cannot be scored here")
-        values.append(vqa_accuracy(item.prediction, item.answers, memo))
+        values.append(vqa_accuracy(item.prediction, item.answers, forms))
         kind = item.fields.get("answer_type")
         if kind:
             by_type.setdefault(str(kind), []).append(values[-1])
