@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
 import re
 import shlex
@@ -14,16 +16,22 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from kosmos.cli.chat_line import COMMANDS
 from kosmos.cli.main import VERBS, load_verb, main, verb_parser
 from kosmos.config_files import recipe_names
 from kosmos.data.picturebook.packages import PACKAGES, cache_directory
 from kosmos.data.picturebook.worlds.dialogue import SECOND
 from kosmos.data.picturebook.worlds.webpages import KEYS
+from kosmos.inference.generation import Decoding
 from tests.cli.data.corpora import write_lines, write_wet
 from tests.cli.tiny_run import COLOURS, png
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").glob("*.md")])
+
+
+# Documents whose commands are run: below, and in tests/test_third_modality.py.
+SHOWN = ("README.md", "training.md", "data.md", "modalities.md", "scale.md", "inference.md")
 
 
 def blocks(document: Path, language: str) -> list[str]:
@@ -156,6 +164,38 @@ def test_the_data(
     assert (tmp_path / "bad.jsonl").read_text() == ""
 
 
+def test_the_inference(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Run in a folder where `runs/demo` is a small finished run; the lines shown are those of the files."""
+    document = REPOSITORY / "docs" / "inference.md"
+    shutil.copytree(tiny_run, tmp_path / "runs" / "demo")
+    for name, colour in (("cat", "red"), ("dog", "blue")):
+        (tmp_path / f"{name}.png").write_bytes(png(COLOURS[colour]))
+    (tmp_path / "names.txt").write_text("cat\nhot dog\n")
+    prompt, question = blocks(document, "json")[0].splitlines()
+    (tmp_path / "prompts.jsonl").write_text(f"{prompt}\n")
+    (tmp_path / "questions.jsonl").write_text(f"{question}\n")
+    monkeypatch.chdir(tmp_path)
+    shown = kosmos_commands(document)
+    verbs = ["generate"] * 5 + ["score", "chat"] + ["generate"] * 2 + ["score", "bench"]
+    assert [words[0] for words in shown] == verbs
+    talk = "/image cat.png\nwhat is it?\n/set temperature 0.8\n/retry\n/save chat.json\n/undo\n/reset\n/help\n/quit\n"
+    for arguments in shown:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(talk))
+        assert main(arguments) == 0, (arguments, capsys.readouterr().err)
+    answer = json.loads((tmp_path / "answers.jsonl").read_text())
+    assert list(answer) == ["id", "text", "token_ids", "log_probs", "finish_reason", "score"]
+    assert list(json.loads((tmp_path / "scores.jsonl").read_text())) == ["id", "best", "sums", "num_tokens"]
+    assert len(json.loads((tmp_path / "chat.json").read_text())["turns"]) == 2
+    names: dict[str, object] = {}
+    for program in blocks(document, "python"):
+        exec(compile(program, document.name, "exec"), names)
+    text = document.read_text(encoding="utf-8")
+    assert all(f"`{field.name}`" in text for field in dataclasses.fields(Decoding))
+    assert all(f"/{command}" in text for command in COMMANDS)
+
+
 def test_the_scale(capsys: pytest.CaptureFixture[str]) -> None:
     """Its `bash` blocks want GPUs or minutes: test_programmes.py and test_slurm.py run what can be run of them."""
     document = REPOSITORY / "docs" / "scale.md"
@@ -184,7 +224,7 @@ def test_every_reader_is_in_the_table_of_the_data() -> None:
 
 @pytest.mark.parametrize(
     "document",
-    [d for d in DOCUMENTS if d.name not in ("README.md", "training.md", "data.md", "modalities.md", "scale.md")],
+    [d for d in DOCUMENTS if d.name not in SHOWN],
     ids=lambda d: d.name,
 )
 def test_no_other_document_shows_commands_that_nothing_runs(document: Path) -> None:
