@@ -84,14 +84,15 @@ def toy(mode: Any = "choice", **changes: Any) -> Benchmark:
 
 @dataclass
 class FreeEngine:
-    """Answers by a hash of what it is asked; `asked` counts documents."""
+    """Answers by a hash of what it is asked and of `salt`; `asked` counts documents."""
 
     asked: int = 0
+    salt: str = ""
 
     def score(self, documents: Sequence[Document], candidates: Sequence[Sequence[str]]) -> list[list[Score]]:
         self.asked += len(documents)
         return [
-            [Score(-1 - _number(document.text, text) / 7, 1 + len(text) % 3) for text in texts]
+            [Score(-1 - _number(document.text, text + self.salt) / 7, 1 + len(text) % 3) for text in texts]
             for document, texts in zip(documents, candidates, strict=True)
         ]
 
@@ -101,7 +102,7 @@ class FreeEngine:
         self.asked += len(documents)
         made = []
         for document in documents:
-            number = _number(document.text, str(options))
+            number = _number(document.text, str(options) + self.salt)
             text = names[number % len(names)].strip() if names else f"word {number % 1000}"
             made.append(Generation(text, (5, 2), (-0.5, -0.25), "end", -0.75))
         return made
