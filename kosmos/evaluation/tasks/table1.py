@@ -61,7 +61,6 @@ TABLE1: tuple[Benchmark, ...] = (
 VARIANTS: tuple[Benchmark, ...] = (
     winograd.WINOGRAD_273,
     vqav2.VQAV2_TEST,
-    vqav2.VQAV2_TEST_DEV,
     vizwiz.VIZWIZ_TEST,
     websrc.WEBSRC_TEST,
 )

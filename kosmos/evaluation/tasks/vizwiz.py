@@ -123,6 +123,7 @@ VIZWIZ_TEST = replace(
     name="vizwiz_test",
     title="VizWiz test, for the server",
     split="test",
+    folder="vizwiz",
     metrics=(),
     paper={},
     note=UNLABELLED,

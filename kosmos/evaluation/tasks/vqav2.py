@@ -126,8 +126,8 @@ VQAV2_TEST = replace(
     name="vqav2_test",
     title="VQAv2 test, for the server",
     split="test",
+    folder="vqav2",
     metrics=(),
     paper={},
-    note=UNLABELLED,
+    note=UNLABELLED + " The server wants all 447,793 of test, and tells the score of test-dev among them.",
 )
-VQAV2_TEST_DEV = replace(VQAV2_TEST, name="vqav2_test_dev", title="VQAv2 test-dev, for the server", split="test_dev")

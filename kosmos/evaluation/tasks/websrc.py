@@ -187,6 +187,7 @@ WEBSRC_TEST = replace(
     name="websrc_test",
     title="WebSRC test, for the authors",
     split="test",
+    folder="websrc",
     metrics=(),
     num_examples={},  # about 40,000
     paper={},
