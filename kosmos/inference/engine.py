@@ -226,7 +226,7 @@ class Engine:
         token_ids = np.full((len(ordered), width), self.processor.tokenizer.pad_id, dtype=np.int64)
         for index, part in enumerate(ordered):
             token_ids[index, : lengths[index]] = part.row.token_ids[part.start : part.end]
-        with self._reading():
+        with self.reading():
             inputs, embedded = self._scatter(ordered, width)
             uniform = starts[0] if min(starts) == max(starts) else None
             step = self.pool.step(handles, width, torch.tensor(starts, device=self.device), uniform)
@@ -299,7 +299,7 @@ class Engine:
         """No gradients. Entered around computations, never around a `yield`."""
         return torch.inference_mode()
 
-    def _reading(self) -> ExitStack:
+    def reading(self) -> ExitStack:
         """As `_running`, for prompts: the model's own forward pass, with autocast where asked."""
         stack = ExitStack()
         stack.enter_context(torch.inference_mode())

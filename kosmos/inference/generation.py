@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from kosmos.errors import UsageError, nearest
@@ -140,10 +140,14 @@ class Generation:
 
 @dataclass(frozen=True)
 class Score:
-    """Summed natural log-probability of a candidate's `num_tokens` tokens."""
+    """Summed natural log-probability of a candidate's `num_tokens` tokens.
+
+    `is_greedy`: each of them is the most probable one where it stands.
+    """
 
     sum: float
     num_tokens: int
+    is_greedy: bool = field(default=False, compare=False)
 
     @property
     def mean(self) -> float:

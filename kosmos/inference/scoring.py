@@ -29,11 +29,15 @@ _PASS_TOKENS = 4096
 
 @dataclass
 class _Work:
-    """A candidate of one prefix: its token ids and, in `sum`, the log-probability of those scored so far."""
+    """A candidate of one prefix: its token ids and, in `sum`, the log-probability of those scored so far.
+
+    `is_greedy`: all of those are the most probable ones.
+    """
 
     prefix: int
     token_ids: list[int]
     sum: float = 0.0
+    is_greedy: bool = True
 
 
 def score_prefixes(
@@ -56,7 +60,7 @@ def score_prefixes(
     _score_first_tokens(log_probs, works)
     for rows in _passes(works, [prefix.handle for prefix in prefixes]):
         _score_rest(engine, prefixes, rows)
-    return [[Score(work.sum, len(work.token_ids)) for work in row] for row in works]
+    return [[Score(work.sum, len(work.token_ids), work.is_greedy) for work in row] for row in works]
 
 
 def trailing_text(document: Document) -> list[Text]:
@@ -80,8 +84,10 @@ def _score_first_tokens(log_probs: Tensor, works: Sequence[Sequence[_Work]]) -> 
     firsts = [work for row in works for work in row if work.token_ids]
     if firsts:
         picked = log_probs[[work.prefix for work in firsts], [work.token_ids[0] for work in firsts]].tolist()
+        best = log_probs.argmax(-1).tolist()
         for work, value in zip(firsts, picked):
             work.sum = value
+            work.is_greedy = best[work.prefix] == work.token_ids[0]
 
 
 class _Tree:
@@ -188,13 +194,15 @@ def _score_rest(engine: Engine, prefixes: Sequence[Prefix], trees: list[_Tree]) 
     # Logits once for each column, however many candidates go on from it.
     places, which = torch.unique(at[:, :2], dim=0, return_inverse=True)
     log_probs = engine.head(hidden[places[:, 0], places[:, 1]]).log_softmax(-1)
-    for (*_, work), value in zip(targets, log_probs[which, at[:, 2]].tolist()):
+    values, best = log_probs[which, at[:, 2]].tolist(), log_probs.argmax(-1)[which].tolist()
+    for (*_, following, work), value, likeliest in zip(targets, values, best):
         work.sum += value
+        work.is_greedy &= likeliest == following
 
 
 def _visible(starts: Tensor, ancestry: Tensor, width: int) -> Tensor:
     """bool [B, T, S]: the columns of the prompt, and those of `ancestry` [B, T, T] behind it."""
-    num_rows, num_tokens, _ = ancestry.shape
+    _, num_tokens, _ = ancestry.shape
     columns = torch.arange(width, device=starts.device)
     mask = (columns < starts[:, None])[:, None, :].repeat(1, num_tokens, 1)
     own = starts[:, None] + torch.arange(num_tokens, device=starts.device)  # [B, T]: the columns written

@@ -22,12 +22,14 @@ def plain_score(model: Kosmos, processor: Processor, prompt: Document, candidate
     row = processor.encode(prompt.unsupervised() + Text(candidate), end=end)
     log_probs = plain_logits(model, row).log_softmax(-1)
     scored = [index for index in range(len(row)) if row.supervised[index]]
-    return Score(sum(float(log_probs[index - 1, row.token_ids[index]]) for index in scored), len(scored))
+    total = sum(float(log_probs[index - 1, row.token_ids[index]]) for index in scored)
+    return Score(total, len(scored), all(log_probs[index - 1].argmax() == row.token_ids[index] for index in scored))
 
 
 def assert_close(made: list[Score], expected: list[Score]) -> None:
     assert [score.num_tokens for score in made] == [score.num_tokens for score in expected]
     np.testing.assert_allclose([s.sum for s in made], [s.sum for s in expected], atol=1e-4)
+    assert [bool(score.is_greedy) for score in made] == [bool(score.is_greedy) for score in expected]
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
