@@ -1,8 +1,9 @@
 """int8 weights for decoding: one scale for each output channel, symmetric; what goes in is quantised as it comes.
 
 The products are torch's own (`quantized.linear_dynamic`, of FBGEMM): of what torch has for a CPU they were the
-fastest at 1 to 8 rows. The scale of what goes in is one for all rows of a step, so a batch is not bit for bit what its
-rows would be alone; `kosmos.inference.effect` measures what int8 changes.
+fastest at 1 to 8 rows. A call costs 15 microseconds before it multiplies: a decoder 64 wide is slower than in fp32, one
+512 wide faster. The scale of what goes in is one for all rows of a step, so a batch is not bit for bit what its rows
+would be alone; `kosmos.inference.effect` measures what int8 changes.
 """
 
 from __future__ import annotations

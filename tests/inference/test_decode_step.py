@@ -8,7 +8,7 @@ import torch
 from kosmos.document import Document
 from kosmos.errors import UsageError
 from kosmos.inference.cache import Step
-from kosmos.inference.decode_step import PackedDecoder
+from kosmos.inference.decode_step import PackedDecoder, _OrderedLinear
 from kosmos.inference.effect import effect_on_scores
 from kosmos.inference.engine import Engine
 from kosmos.inference.quantization import _WeightOnly, int8_linear, quantize
@@ -51,6 +51,18 @@ def test_a_step_is_the_models(engine: Engine, num_tokens: int, uniform: bool, fo
             made = run(token_ids, step())
             torch.testing.assert_close(made, expected, atol=1e-5, rtol=1e-5)
             torch.testing.assert_close(packed.head(made), engine.model.head(expected), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("num_rows", [1, 3, 4, 9])
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_ordered_products(num_rows: int, with_bias: bool) -> None:
+    """The ones of many rows, which the tiny model is too small for."""
+    torch.manual_seed(0)
+    weight, x = torch.randn(48, 64), torch.randn(num_rows, 64)
+    bias = torch.randn(48) if with_bias else None
+    expected = torch.nn.functional.linear(x, weight, bias)
+    torch.testing.assert_close(_OrderedLinear(weight, bias, 4)(x), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(_OrderedLinear(weight, bias, 0)(x), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_static_steps_follow_the_buffers(model: Kosmos, processor: Processor) -> None:
