@@ -22,7 +22,6 @@ from kosmos.example import Example
 
 # The paper's chain of thought: a greedy rationale of at most so many tokens (a default of ours; it does not say).
 RATIONALE_TOKENS = 64
-AFFIRMATIVE = " Yes"
 # Demonstrations kept ready.
 _MAX_SHOWN = 2048
 
@@ -138,7 +137,7 @@ class Preparer:
         if mode in ("partial", "yes"):
             assert prompt.contexts is not None
             bare = [context.unsupervised() for context in prompt.contexts(example)]
-            answers: tuple[str, ...] = (AFFIRMATIVE,) if mode == "yes" else (prompt.answer(example),)
+            answers: tuple[str, ...] = (prompt.answer(example),)
             texts = tuple(str(n) if mode == "yes" else _last_text(context) for n, context in enumerate(bare))
         else:
             bare = [prompt.context(example).unsupervised()]

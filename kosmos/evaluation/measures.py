@@ -114,6 +114,8 @@ def _warnings(planned: PlannedCell, given: Sequence[Answered], entry: dict[str, 
         found.append(f"subset: the first {planned.limit} of {planned.num_examples} examples")
     if entry["n_broken"]:
         found.append(f"{entry['n_broken']} examples could not be read and are left out")
+    if any(example.meta.get("stand_in") for example in planned.examples):
+        found.append("stand-ins, not the paper's items: this score says nothing of the paper's figure")
     if entry["n_expected"] != planned.num_examples:
         found.append(f"{planned.num_examples} examples, but the official split has {entry['n_expected']}")
     predictions = Counter(_said(one) for one in given)
