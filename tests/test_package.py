@@ -28,7 +28,7 @@ def test_importing_loads_nothing_heavy() -> None:
 
 
 def test_documents_configuration_and_images_need_no_torch() -> None:
-    rooms = ["document", "presets", "images", "tokenizer", "chat", "runs", "storage", "example"]
+    rooms = ["document", "presets", "images", "tokenizer", "chat_format", "runs", "storage", "example"]
     code = f"import sys, {', '.join(f'kosmos.{room}' for room in rooms)}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "kosmos.tokenizer" in loaded and not {"torch", "transformers"} & set(loaded)

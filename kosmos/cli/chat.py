@@ -88,7 +88,7 @@ class _Conversation:
             with contextlib.suppress(ImportError):
                 import readline  # noqa: F401  gives `input` a history
             _say(f"{self._run}: ask away. /image FILE shows a picture, /help lists the commands, Ctrl-D leaves.")
-        elif hasattr(sys.stdin, "reconfigure"):
+        if hasattr(sys.stdin, "reconfigure"):
             sys.stdin.reconfigure(errors="replace")
         while (line := self._read_line()) is not None:
             try:
@@ -113,7 +113,7 @@ class _Conversation:
             return sys.stdin.readline() or None
         while True:
             try:
-                return input("> ")
+                return input("> " if sys.stdout.isatty() else "")
             except EOFError:
                 print()
                 return None

@@ -34,7 +34,13 @@ def all_of(items: Sequence[Request[None] | BadRequest], asked: Asked, **options:
 
 
 def test_prompts_of_similar_length_go_together_and_bad_lines_first() -> None:
-    items = [request(1, "aaaa"), request(2, "a"), BadRequest(3, "file:3", "no"), request(4, "aaa"), request(5, "aa")]
+    items: list[Request[None] | BadRequest] = [
+        request(1, "aaaa"),
+        request(2, "a"),
+        BadRequest(3, "file:3", "no"),
+        request(4, "aaa"),
+        request(5, "aa"),
+    ]
     asked = Asked()
     made = all_of(items, asked, batch_size=2)
     assert asked.batches == [[1, 4], [5, 2]]  # the longest first, then the shortest
