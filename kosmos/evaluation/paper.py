@@ -174,7 +174,7 @@ _CAPTIONS = {"coco_caption": "COCO", "flickr30k": "Flickr30k"}
 _VQA = {"vqav2": "VQAv2", "vizwiz": "VizWiz"}
 # A prompt of the project that the paper has figures for, beside each benchmark's first: benchmark, prompt -> column.
 CHAIN_OF_THOUGHT = ("rendered_sst2", "chain_of_thought")
-WITHOUT_TEXT = ("websrc", "without_text")
+WITHOUT_TEXT = ("websrc", "image_only")
 TEXT_ONLY = ("websrc", "text_only")
 WITHOUT_DESCRIPTIONS = ("cub", "without_descriptions")
 KNOWN = frozenset(

@@ -19,6 +19,9 @@ from kosmos.evaluation.cells import Cell
 from kosmos.evaluation.plan import make_plan
 from kosmos.evaluation.progress import EvaluationProgress
 from kosmos.evaluation.ranks import open_ranks
+from kosmos.evaluation.report_examples import examples_of
+from kosmos.evaluation.results import load_results
+from kosmos.evaluation.table1_report import write_table1_report
 from kosmos.inference.engine import Engine
 from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
@@ -68,7 +71,11 @@ def evaluate_cells(
             progress.begin(group.split("/")[0])
             progress.advance(cost)
 
-        return run_benchmarks(engine, plan, settings, ranks, advance)
+        metrics = run_benchmarks(engine, plan, settings, ranks, advance)
+    if metrics is not None:
+        results = load_results(out)
+        write_table1_report(results, examples_of(results, data, plan))
+    return metrics
 
 
 def folder_in(data: Path) -> Callable[[Benchmark], Path]:

@@ -1,0 +1,116 @@
+"""What a reader of the report must know: warnings, and where the evaluation departs from the paper's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kosmos.evaluation.paper import KNOWN
+from kosmos.evaluation.results import Results, metric_name, number
+from kosmos.evaluation.table1_rows import Score
+
+
+def warnings_of(results: Results, scores: Sequence[Score]) -> list[str]:
+    """In the order of the cells, then what concerns several."""
+    found: list[str] = []
+    for name, entry in results.cells.items():
+        found += [f"{name}: {warning}" for warning in entry["warnings"]]
+        found += [f"{name}: {warning}" for warning in (*_conflicts(results, name), *_twins(results, name))]
+        if any(metric.endswith("_subset") for metric in entry["metrics"]):
+            found.append(
+                f"{name}: the captions' score of {entry['n']} pictures is no CIDEr: it takes the document frequencies "
+                "of the whole split, and moves by tens of points from part to part; it is not set beside the paper's"
+            )
+    for score in scores:
+        if score.not_run:
+            found.append(f"{score.label}: {metric_name(score.metric)} was not run: {score.not_run}")
+    return [*found, *_both_orders(scores), *_not_above_chance(scores)]
+
+
+def deviations_of(results: Results) -> list[str]:
+    """Every option of this evaluation that is not the default, one line each."""
+    found: list[str] = []
+    facts = results.plan.get("facts", {})
+    if facts.get("precision", "fp32") != "fp32":
+        found.append(f"the model ran in {facts['precision']}, not in fp32")
+    for name, entry in results.cells.items():
+        if not entry["default_prompt"]:
+            found.append(f"{name}: the prompt is {entry['prompt']}, not the default one")
+        if entry["seed"]:
+            found.append(f"{name}: demonstrations are drawn with seed {entry['seed']}, not 0")
+        if entry["limit"] is not None and entry["limit"] < entry["n_expected"]:
+            found.append(f"{name}: only the first {entry['limit']} examples (--limit)")
+        if entry["n_broken"]:
+            found.append(f"{name}: {entry['n_broken']} examples that could not be read are left out (--skip-broken)")
+        if entry["shots"] and entry["demonstration_split"] == entry["split"]:
+            found.append(
+                f"{name}: demonstrations are other examples of the split that is tested (never the example itself): "
+                "there is no training split"
+            )
+        if entry["benchmark"] not in KNOWN:
+            found.append(f"{name}: {entry['title']} is no row of the paper's tables")
+    return found
+
+
+def notes_of(results: Results) -> list[str]:
+    """The notes of datasets and prompts, each once."""
+    return list(
+        dict.fromkeys(f"{entry['title']}: {note}" for entry in results.cells.values() for note in entry["notes"])
+    )
+
+
+def _conflicts(results: Results, name: str) -> list[str]:
+    """Examples that are put to the model in the same words and have other golds: one of them cannot be right."""
+    golds: dict[str, set[int]] = {}
+    for sample in results.samples(name):
+        if "choice" in sample and sample["label"] is not None:
+            golds.setdefault(sample["key"], set()).add(sample["label"])
+    count = sum(len(different) > 1 for different in golds.values())
+    return [f"label conflicts: {count} prompts stand there twice with different right answers"] if count else []
+
+
+def _twins(results: Results, name: str) -> list[str]:
+    entry = results.cells[name]
+    twins = entry["metrics"].get("exact_name", {}).get("details", {}).get("twins", 0)
+    if not twins:
+        return []
+    return [
+        f"{twins:.0f} pictures are of classes that share their name with another one (missile, sunglasses): no text "
+        "can tell these apart, so either class's picture is right with it"
+    ]
+
+
+def _both_orders(scores: Sequence[Score]) -> list[str]:
+    sizes = {score.family: score for score in scores if score.key[0] == "relative_size" and score.value is not None}
+    first, second = sizes.get("paper"), sizes.get("reversed")
+    if first is None:
+        return []
+    if second is None:
+        return [
+            "RelativeSize: asked in the one order in which Yes is always right, so always saying Yes has 100; "
+            "`--tasks relative_size --prompt reversed` asks the other one"
+        ]
+    assert first.value is not None and second.value is not None
+    middle = (first.value + second.value) / 2
+    return [
+        f"RelativeSize: {number(first.value, 'accuracy')} with the larger object first, "
+        f"{number(second.value, 'accuracy')} with the smaller one first; their mean is "
+        f"{number(middle, 'accuracy')}, where a constant answer has 50.0"
+    ]
+
+
+def _not_above_chance(scores: Sequence[Score]) -> list[str]:
+    found = []
+    for score in scores:
+        chance = score.entry["chance"]
+        if (
+            score.is_first
+            and chance
+            and score.interval is not None
+            and score.interval[0] <= chance <= score.interval[1]
+        ):
+            shots = f", k = {score.entry['shots']}" if score.entry["shots"] else ""
+            found.append(
+                f"{score.label}{shots}: the interval holds chance ({number(chance, score.metric)}); with n = "
+                f"{score.entry['n']} this score may be luck"
+            )
+    return found
