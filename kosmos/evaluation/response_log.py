@@ -6,38 +6,60 @@ may go on from what any other number left.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from kosmos.errors import DataError, StorageError
 from kosmos.storage import make_folder
 
+try:
+    import fcntl
+except ImportError:  # not a POSIX system
+    fcntl = None  # type: ignore[assignment]
+
+# More than there are ranks.
+_RANKS = 1000
+
 
 class ResponseLog:
-    """Appends the responses of one rank to `folder/rank-N.jsonl`."""
+    """Appends the responses of one rank to `folder/rank-N.jsonl`.
+
+    While another process has that file (a rank that outlived its killed launcher), N is the next of N + 1000, ...
+    """
 
     def __init__(self, folder: Path, rank: int) -> None:
-        self.path = folder / f"rank-{rank}.jsonl"
         make_folder(folder)
-        try:
-            _drop_torn_line(self.path)
-            self._file: IO[str] = self.path.open("a", encoding="utf-8")
-        except OSError as error:
-            raise StorageError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+        for number in itertools.count(rank, _RANKS):
+            self.path = folder / f"rank-{number}.jsonl"
+            try:
+                self._file = self.path.open("ab", buffering=0)
+                if _is_taken(self._file):
+                    self._file.close()
+                    continue
+                _drop_torn_line(self.path)
+                return
+            except OSError as error:
+                raise StorageError(f"{self.path}: cannot be written: {error.strerror or error}") from error
 
     def append(self, group: str, responses: Sequence[Mapping[str, Any]], notes: Mapping[str, Any]) -> None:
-        """Write a whole group and its closing line; it is on disk when this returns."""
+        """Write a whole group and its closing line; it is on disk when this returns, or nothing of it."""
         lines = [json.dumps({"group": group, **response}, ensure_ascii=False) for response in responses]
         lines.append(json.dumps({"group": group, "end": len(responses), "time": time.time(), **notes}))
+        waiting = memoryview(("\n".join(lines) + "\n").encode())
+        size = os.fstat(self._file.fileno()).st_size
         try:
-            self._file.write("\n".join(lines) + "\n")
-            self._file.flush()
+            while waiting:
+                waiting = waiting[self._file.write(waiting) or 0 :]
             os.fsync(self._file.fileno())
         except OSError as error:
+            with suppress(OSError):  # the next start drops what is torn
+                self._file.truncate(size)
             raise StorageError(
                 f"{self.path}: cannot be written: {error.strerror or error}; finished groups are kept: free some space "
                 "and run the same command again"
@@ -45,6 +67,19 @@ class ResponseLog:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _is_taken(file: IO[bytes]) -> bool:
+    """Lock the file for this process, or see that another has it. Where there are no locks there is no guard."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without such locks
+        return False
+    return False
 
 
 def read_responses(folder: Path) -> dict[str, list[dict[str, Any]]]:
