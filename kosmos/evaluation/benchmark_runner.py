@@ -27,6 +27,7 @@ from kosmos.evaluation.plan import Group, Plan, PlannedCell, request_key
 from kosmos.evaluation.ranks import Ranks
 from kosmos.evaluation.response_log import ResponseLog, read_responses
 from kosmos.evaluation.sampling import sample_of
+from kosmos.evaluation.task import render
 from kosmos.example import Example
 
 SCHEMA_VERSION = 1
@@ -148,6 +149,7 @@ def _ask(
         response: dict[str, Any] = {
             "id": item.example.id,
             "key": request_key(settings.model_key, cell, [request.content for request in item.requests]),
+            "prompts": [render(request.document) for request in item.requests],
             "answers": mine,
             "texts": list(item.texts),
             "demonstrations": list(item.demonstrations),

@@ -50,17 +50,18 @@ def shown(sample: Sample, metric: str, normalization: str | None, example: Examp
     return Shown(
         title=f"{sample['id']}" + ("" if value is None or value in (0.0, 1.0) else f", {value:.3g}"),
         right=bool(value) if value in (0.0, 1.0) else None,
-        lines=tuple(_lines(sample, normalization, example)),
+        lines=tuple(_lines(sample, normalization)),
         pictures=pictures,
         missing=missing,
     )
 
 
-def _lines(sample: Sample, normalization: str | None, example: Example | None) -> list[tuple[str, str]]:
+def _lines(sample: Sample, normalization: str | None) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
-    asked = sample.get("prompt") or _asked(example)
-    if asked:
-        lines.append(("prompt", shorten(str(asked), 400)))
+    prompts = sample.get("prompts", [])
+    if prompts:
+        more = f" (the first of {len(prompts)})" if len(prompts) > 1 else ""
+        lines.append((f"prompt{more}", shorten(prompts[0], 400)))
     if sample.get("rationale"):
         lines.append(("rationale", shorten(sample["rationale"])))
     lines.append(
@@ -83,15 +84,6 @@ def _option(sample: Sample, place: int | None) -> str:
         return ""
     text = sample["candidates"][place].strip()
     return f"candidate {place + 1}" if text == str(place) else shorten(text)
-
-
-def _asked(example: Example | None) -> str:
-    """The words of an example whose sample has no prompt: what a template would be filled with."""
-    if example is None:
-        return ""
-    return " | ".join(
-        value for name, value in example.fields.items() if isinstance(value, str) and name not in ("label", "answers")
-    )
 
 
 def _pictures(sample: Sample, example: Example | None) -> tuple[tuple[bytes, ...], str]:

@@ -5,50 +5,67 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kosmos.evaluation.paper import KNOWN
-from kosmos.evaluation.results import Results, metric_name, number
-from kosmos.evaluation.table1_rows import Score
+from kosmos.evaluation.results import SUBSET, Results, metric_name, number
+from kosmos.evaluation.table1_rows import Score, family_of
 
 
 def warnings_of(results: Results, scores: Sequence[Score]) -> list[str]:
-    """In the order of the cells, then what concerns several."""
-    found: list[str] = []
+    """In the order of the cells, each once with the cells that it concerns; then what concerns several."""
+    found: list[tuple[str, str]] = []
     for name, entry in results.cells.items():
-        found += [f"{name}: {warning}" for warning in entry["warnings"]]
-        found += [f"{name}: {warning}" for warning in (*_conflicts(results, name), *_twins(results, name))]
-        if any(metric.endswith("_subset") for metric in entry["metrics"]):
+        found += [(name, text) for text in (*entry["warnings"], *_conflicts(results, name), *_twins(results, name))]
+        if any(metric.endswith(SUBSET) for metric in entry["metrics"]):
             found.append(
-                f"{name}: the captions' score of {entry['n']} pictures is no CIDEr: it takes the document frequencies "
-                "of the whole split, and moves by tens of points from part to part; it is not set beside the paper's"
+                (
+                    name,
+                    f"the captions' score of {entry['n']} pictures is no CIDEr: it moves by many points from part to "
+                    "part, and is not set beside the paper's",
+                )
+            )
+        elif "cider" in entry["metrics"] and entry["n"] != entry["n_expected"]:
+            found.append(
+                (
+                    name,
+                    f"CIDEr counts words over the {entry['n']} pictures that are there, not over the "
+                    f"{entry['n_expected']} of the official split: it is not quite the paper's quantity",
+                )
             )
     for score in scores:
         if score.not_run:
-            found.append(f"{score.label}: {metric_name(score.metric)} was not run: {score.not_run}")
-    return [*found, *_both_orders(scores), *_not_above_chance(scores)]
+            found += [(name, f"{metric_name(score.metric)} was not run: {score.not_run}") for name in score.cells]
+    return [*_gathered(found), *_both_orders(scores), *_not_above_chance(scores)]
 
 
 def deviations_of(results: Results) -> list[str]:
-    """Every option of this evaluation that is not the default, one line each."""
-    found: list[str] = []
+    """Every option of this evaluation that is not the default, each once with the cells that it concerns."""
+    found: list[tuple[str, str]] = []
     facts = results.plan.get("facts", {})
-    if facts.get("precision", "fp32") != "fp32":
-        found.append(f"the model ran in {facts['precision']}, not in fp32")
     for name, entry in results.cells.items():
         if not entry["default_prompt"]:
-            found.append(f"{name}: the prompt is {entry['prompt']}, not the default one")
+            found.append((name, f"the prompt is {family_of(entry['prompt'])}, not the default one"))
         if entry["seed"]:
-            found.append(f"{name}: demonstrations are drawn with seed {entry['seed']}, not 0")
+            found.append((name, f"demonstrations are drawn with seed {entry['seed']}, not 0"))
         if entry["limit"] is not None and entry["limit"] < entry["n_expected"]:
-            found.append(f"{name}: only the first {entry['limit']} examples (--limit)")
+            found.append((name, f"only the first {entry['limit']} examples (--limit)"))
         if entry["n_broken"]:
-            found.append(f"{name}: {entry['n_broken']} examples that could not be read are left out (--skip-broken)")
+            found.append((name, f"{entry['n_broken']} examples that cannot be read are left out (--skip-broken)"))
         if entry["shots"] and entry["demonstration_split"] == entry["split"]:
             found.append(
-                f"{name}: demonstrations are other examples of the split that is tested (never the example itself): "
-                "there is no training split"
+                (name, "demonstrations are other examples of the split that is tested: there is no training split")
             )
         if entry["benchmark"] not in KNOWN:
-            found.append(f"{name}: {entry['title']} is no row of the paper's tables")
-    return found
+            found.append((name, "no row of the paper's tables"))
+    if facts.get("precision", "fp32") != "fp32":
+        return [f"the model ran in {facts['precision']}, not in fp32", *_gathered(found)]
+    return _gathered(found)
+
+
+def _gathered(found: Sequence[tuple[str, str]]) -> list[str]:
+    """`a, b: text`, in the order in which the texts first stand."""
+    cells: dict[str, list[str]] = {}
+    for name, text in found:
+        cells.setdefault(text, []).append(name)
+    return [f"{', '.join(names)}: {text}" for text, names in cells.items()]
 
 
 def notes_of(results: Results) -> list[str]:

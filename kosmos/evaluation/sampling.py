@@ -30,6 +30,7 @@ def sample_of(cell: Cell, example: Example, response: Mapping[str, Any]) -> dict
     }
     if "broken" in response:
         return {**sample, "broken": response["broken"]}
+    sample["prompts"] = response["prompts"]
     sample["demonstrations"] = response["demonstrations"]
     sample["demonstrations_dropped"] = response["dropped"]
     sample["cut"] = response["cut"]

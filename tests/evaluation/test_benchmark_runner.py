@@ -42,6 +42,9 @@ def test_every_mode(tmp_path: Path) -> None:
     samples = [json.loads(line) for line in lines]
     assert [sample["id"] for sample in samples] == [f"test-{n}" for n in range(50)]
     first = samples[0]
+    shown = {example.id: example for example in read(Path(), "train")}
+    front = "".join(f"{context(shown[one]).text}{gold(shown[one])}</s>" for one in first["demonstrations"])
+    assert first["prompts"] == [f"{front}test question 0? Answer:"]
     assert len(first["demonstrations"]) == 2 and first["candidates"] == [" no", " yes"]
     assert first["scores"]["per_token"] == [total / n for total, n in zip(first["log_probs"], first["tokens"])]
     assert first["scores"]["per_byte"] == [total / n for total, n in zip(first["log_probs"], (2, 3))]
