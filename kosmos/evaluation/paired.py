@@ -92,7 +92,8 @@ def paired_test(
         return PairedTest(len(first), mean(first), mean(second), (bound.low, bound.high), p, "McNemar, exact", *counts)
     differences = np.asarray(second) - np.asarray(first)
     drawn = _draws(lambda weights: float(weights @ differences / weights.sum()), before, clusters, seed)
-    interval, p = _read_off(drawn)
+    differing = {key or f"\0{place}" for place, key in enumerate(clusters) if differences[place]}
+    interval, p = _read_off(drawn, len(differing))
     test = "paired bootstrap of clusters" if clustered else "paired bootstrap"
     return PairedTest(len(first), mean(first), mean(second), interval, p, test, *_discordant(first, second))
 
@@ -115,7 +116,8 @@ def _of_the_set(
     if one.weighted is None or other.weighted is None:
         raise UsageError(f"metric {metric} has neither values per item nor a weighted form: it cannot be tested")
     of_one, of_other = one.weighted, other.weighted
-    interval, p = _read_off(_draws(lambda weights: of_other(weights) - of_one(weights), before, clusters, seed))
+    drawn = _draws(lambda weights: of_other(weights) - of_one(weights), before, clusters, seed)
+    interval, p = _read_off(drawn, len({key or f"\0{place}" for place, key in enumerate(clusters)}))
     return PairedTest(len(before), one.value, other.value, interval, p, "paired bootstrap")
 
 
@@ -128,13 +130,18 @@ def _draws(statistic: Statistic, samples: Sequence[Sample], clusters: Sequence[s
     return drawn[np.isfinite(drawn)]
 
 
-def _read_off(drawn: np.ndarray) -> tuple[tuple[float, float], float]:
-    """The middle 95 % of the differences, and twice the smaller share on either side of 0."""
+def _read_off(drawn: np.ndarray, differing: int) -> tuple[tuple[float, float], float]:
+    """The middle 95 % of the differences, and twice the smaller share on either side of 0.
+
+    p is never below 2 / 2^m, with m the items (or clusters) that differ: where few do, a bootstrap is too sure, and
+    that is what the same changes all in one direction would have by luck.
+    """
     if len(drawn) == 0:
         raise UsageError("a paired bootstrap needs draws with a value: there are too few items")
     low, high = np.quantile(drawn, [0.025, 0.975])
     tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum())) + 1
-    return (float(low), float(high)), min(1.0, 2.0 * tail / (len(drawn) + 1))
+    p = max(2.0 * tail / (len(drawn) + 1), 2.0 ** (1 - differing))
+    return (float(low), float(high)), min(1.0, p)
 
 
 def _values(samples: Sequence[Sample], metric: str) -> list[float] | None:

@@ -168,7 +168,10 @@ _LANGUAGE = {
     "boolq": "BoolQ",
     "cb": "CB",
     "copa": "COPA",
+    "language": "Average",
 }
+# A name for the mean over the eight language tasks, where a benchmark's name stands.
+AVERAGE = "language"
 _TRANSFER = {"relative_size": "RelativeSize", "memory_color": "MemoryColor", "color_terms": "ColorTerms"}
 _CAPTIONS = {"coco_caption": "COCO", "flickr30k": "Flickr30k"}
 _VQA = {"vqav2": "VQAv2", "vizwiz": "VizWiz"}
@@ -178,7 +181,18 @@ WITHOUT_TEXT = ("websrc", "image_only")
 TEXT_ONLY = ("websrc", "text_only")
 WITHOUT_DESCRIPTIONS = ("cub", "without_descriptions")
 KNOWN = frozenset(
-    {*_LANGUAGE, *_TRANSFER, *_CAPTIONS, *_VQA, "rendered_sst2", "hateful_memes", "iq50", "websrc", "imagenet", "cub"}
+    {
+        *_LANGUAGE.keys() - {AVERAGE},
+        *_TRANSFER,
+        *_CAPTIONS,
+        *_VQA,
+        "rendered_sst2",
+        "hateful_memes",
+        "iq50",
+        "websrc",
+        "imagenet",
+        "cub",
+    }
 )
 
 

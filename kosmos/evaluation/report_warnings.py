@@ -8,6 +8,9 @@ from kosmos.evaluation.paper import KNOWN
 from kosmos.evaluation.results import SUBSET, Results, metric_name, number
 from kosmos.evaluation.table1_rows import Score, family_of
 
+# Cells that a warning names before it only counts them.
+_LISTED = 4
+
 
 def warnings_of(results: Results, scores: Sequence[Score]) -> list[str]:
     """In the order of the cells, each once with the cells that it concerns; then what concerns several."""
@@ -65,7 +68,14 @@ def _gathered(found: Sequence[tuple[str, str]]) -> list[str]:
     cells: dict[str, list[str]] = {}
     for name, text in found:
         cells.setdefault(text, []).append(name)
-    return [f"{', '.join(names)}: {text}" for text, names in cells.items()]
+    return [f"{_listed(names)}: {text}" for text, names in cells.items()]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The names, or the first ones and how many more."""
+    if len(names) <= _LISTED + 1:
+        return ", ".join(names)
+    return f"{', '.join(names[:_LISTED])} and {len(names) - _LISTED} others"
 
 
 def notes_of(results: Results) -> list[str]:
@@ -78,6 +88,8 @@ def notes_of(results: Results) -> list[str]:
 def _conflicts(results: Results, name: str) -> list[str]:
     """Examples that are put to the model in the same words and have other golds: one of them cannot be right."""
     golds: dict[str, set[int]] = {}
+    if any("rationale" in sample for sample in results.samples(name)):
+        return []  # what the model wrote may be the same twice; that says nothing of the labels
     for sample in results.samples(name):
         if "choice" in sample and sample["label"] is not None:
             golds.setdefault(sample["key"], set()).add(sample["label"])
@@ -116,18 +128,10 @@ def _both_orders(scores: Sequence[Score]) -> list[str]:
 
 
 def _not_above_chance(scores: Sequence[Score]) -> list[str]:
-    found = []
+    names = []
     for score in scores:
-        chance = score.entry["chance"]
-        if (
-            score.is_first
-            and chance
-            and score.interval is not None
-            and score.interval[0] <= chance <= score.interval[1]
-        ):
+        chance, bound = score.entry["chance"], score.interval
+        if score.is_first and chance and bound is not None and bound[0] <= chance <= bound[1]:
             shots = f", k = {score.entry['shots']}" if score.entry["shots"] else ""
-            found.append(
-                f"{score.label}{shots}: the interval holds chance ({number(chance, score.metric)}); with n = "
-                f"{score.entry['n']} this score may be luck"
-            )
-    return found
+            names.append(f"{score.label}{shots} ({number(chance, score.metric)}, n = {score.entry['n']})")
+    return [f"The interval holds chance, so these scores may be luck: {'; '.join(names)}"] if names else []

@@ -57,9 +57,10 @@ def test_items_of_one_picture_are_drawn_together() -> None:
     clusters = ["a"] * 10 + ["b"] * 10
     together = paired_test(samples(before, clusters), samples(after, clusters), "right")
     assert together.test == "paired bootstrap of clusters"
-    # Of two clusters drawn from two, neither is the better one in a quarter of the draws.
-    assert together.p == pytest.approx(0.5, abs=0.03)
-    assert together.interval == (0.0, 1.0)
+    # One cluster differs: that is heads or tails. Of two clusters drawn from two, neither is it in a quarter.
+    assert (together.p, together.interval) == (1.0, (0.0, 1.0))
+    three = [*["a"] * 5, *["b"] * 3, *["c"] * 2, *["d"] * 10]
+    assert paired_test(samples(before, three), samples(after, three), "right").p == 0.25
 
 
 def test_values_that_are_no_right_or_wrong() -> None:

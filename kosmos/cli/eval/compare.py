@@ -73,7 +73,9 @@ def run(args: argparse.Namespace) -> int:
 
 def signed(number: str) -> str:
     """`+1.2` for a rise; a fall has its sign already."""
-    return number if number.startswith("-") or number == "0.0" else f"+{number}"
+    if number in ("0.0", "-0.0"):
+        return "0.0"
+    return number if number.startswith("-") else f"+{number}"
 
 
 def p_value(p: float) -> str:
