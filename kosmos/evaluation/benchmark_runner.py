@@ -29,6 +29,7 @@ from kosmos.evaluation.response_log import ResponseLog, read_responses
 from kosmos.evaluation.sampling import sample_of
 from kosmos.evaluation.task import render
 from kosmos.example import Example
+from kosmos.storage import remove_unwritten
 
 SCHEMA_VERSION = 1
 
@@ -69,6 +70,7 @@ def run_benchmarks(
     """
     ranks = ranks or Ranks()
     _store_plan(plan, settings)
+    _remove_unwritten(plan, settings.out)
     begin = time.monotonic()
     finished = read_responses(settings.out / "responses")
     done = {group.name for group in plan.groups if _is_finished(group, plan, finished.get(group.name), settings)}
@@ -241,6 +243,13 @@ def _kept_cells(settings: RunSettings) -> dict[str, Any]:
     held = read_json(path) if path.exists() else {}
     same = (held.get("schema_version"), held.get("model_key")) == (SCHEMA_VERSION, settings.model_key)
     return dict(held["cells"]) if same else {}
+
+
+def _remove_unwritten(plan: Plan, out: Path) -> None:
+    """What a kill left of results that were being written. Nobody writes them now: that is done when all is asked."""
+    samples = [out / "samples" / f"{planned.cell.name}.jsonl" for planned in plan.cells]
+    for path in (*samples, out / "metrics.json", out / "timing.json"):
+        remove_unwritten(path)
 
 
 def _store_timing(out: Path, seconds: float, examples: int) -> None:

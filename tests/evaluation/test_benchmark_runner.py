@@ -104,6 +104,8 @@ def test_killed_and_resumed_is_undisturbed(tmp_path: Path, monkeypatch: pytest.M
                 run_benchmarks(Mortal(attempt + 1), plan_of(made), RunSettings(out, "weights"), rank)
         with (out / "responses" / "rank-0.jsonl").open("a") as file:
             file.write('{"group": "toy_choice/00001", "id": "test-3", "answers": [[[0, 1], [0, 1]]]}\n{"group": "toy_')
+    (out / "samples").mkdir(exist_ok=True)
+    (out / "samples" / ".toy_choice.jsonl.a1b2").write_text("half a file")
     run_benchmarks(FreeEngine(), plan_of(made), RunSettings(out, "weights"), Ranks())
     assert files(out) == files(tmp_path / "whole")
 
