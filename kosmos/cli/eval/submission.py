@@ -45,12 +45,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _samples(folder: Path, task: str, cell: str) -> Path:
     """The samples of the cell, or of the task's only one."""
-    found = sorted(path for path in folder.glob(f"{task}*.jsonl") if path.stem == task or path.stem[len(task)] == "-")
-    names = [path.stem for path in found]
+    names = sorted(path.stem for path in folder.glob(f"{task}*.jsonl"))
+    names = [name for name in names if name == task or name[len(task)] == "-"]
     if cell and cell not in names:
         raise UsageError(f"{folder}: no samples of '{cell}'; of {task} there are: {', '.join(names) or 'none'}")
-    if not found:
+    if not names:
         raise UsageError(f"{folder}: no samples of {task}: run `kosmos eval RUN --tasks {task}` first")
-    if len(found) > 1 and not cell:
+    if len(names) > 1 and not cell:
         raise UsageError(f"{folder}: several cells of {task}; choose one with --cell: {', '.join(names)}")
     return folder / f"{cell or names[0]}.jsonl"

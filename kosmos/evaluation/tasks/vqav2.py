@@ -16,6 +16,7 @@ from kosmos.evaluation.tasks.questions import (
     VQA_DECODING,
     VQA_SHOTS,
     beside,
+    commonest,
     given_answers,
     question_prompts,
     questions_with_annotations,
@@ -64,9 +65,12 @@ def _read_hub(split: str, paths: Sequence[Path]) -> list[Example]:
 def _question(row: Row, annotation: Row | None, picture: Image) -> Example:
     fields: dict[str, object] = {"question": row.filled("question"), "answers": []}
     if annotation is not None:
-        fields["answers"] = given_answers(annotation)
-        fields["shown_answer"] = annotation.filled("multiple_choice_answer")
-        fields["answer_type"] = annotation.filled("answer_type")
+        # Excerpts of the dataset may lack the two keys that can be done without.
+        fields["answers"] = answers = given_answers(annotation)
+        given = "multiple_choice_answer" in annotation
+        fields["shown_answer"] = annotation.filled("multiple_choice_answer") if given else commonest(answers)
+        if "answer_type" in annotation:
+            fields["answer_type"] = annotation.filled("answer_type")
     return Example(str(row.integer("question_id")), fields, (picture,), cluster=str(row.integer("image_id")))
 
 
