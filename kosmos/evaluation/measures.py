@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kosmos.evaluation.bootstrap import bootstrap_interval
+from kosmos.evaluation.paper import KNOWN, reported
 from kosmos.evaluation.plan import PlannedCell
 from kosmos.evaluation.samples import Answered, Measured, SetMetric, set_metric
 from kosmos.evaluation.sampling import NORMALIZATIONS, answered, winner
@@ -34,6 +35,7 @@ def measure_cell(planned: PlannedCell, samples: Sequence[dict[str, Any]]) -> dic
         "default_prompt": default,
         "separator": cell.prompt.separator,
         "notes": [note for note in (benchmark.note, cell.prompt.note) if note],
+        "stand_in": any(bool(example.meta.get("stand_in")) for example in planned.examples),
         "data_sha256": data_fingerprint(planned.preparer.examples),
         "n": len(whole),
         "n_expected": expected if expected is not None else planned.num_examples,
@@ -61,9 +63,7 @@ def measure_cell(planned: PlannedCell, samples: Sequence[dict[str, Any]]) -> dic
                 way: metric_entry(set_metric("accuracy"), [answered(s, way, fields[s["id"]]) for s in whole])["value"]
                 for way in NORMALIZATIONS
             }
-        if default:  # the paper's figures are of its own prompts
-            printed = benchmark.paper.items()
-            entry["paper"] = {metric: figures[cell.shots] for metric, figures in printed if cell.shots in figures}
+        entry["paper"] = _paper(planned, entry)
         entry["majority"] = _majority(given)
     entry["warnings"] = _warnings(planned, given, entry)
     return entry
@@ -97,6 +97,22 @@ def data_fingerprint(examples: Sequence[Example]) -> str:
     return digest.hexdigest()
 
 
+def _paper(planned: PlannedCell, entry: dict[str, Any]) -> dict[str, float]:
+    """The paper's figures for this cell: of its own data, prompts and demonstrations only."""
+    cell, benchmark = planned.cell, planned.cell.benchmark
+    if entry["stand_in"]:
+        return {}
+    if benchmark.name not in KNOWN:  # of a user's own
+        plain = entry["default_prompt"] and not cell.held_to_names
+        return {m: figures[cell.shots] for m, figures in benchmark.paper.items() if plain and cell.shots in figures}
+    prompt = None if entry["default_prompt"] else cell.prompt.name
+    found = {
+        metric: reported(benchmark.name, metric, shots=cell.shots, prompt=prompt, held_to_names=cell.held_to_names)
+        for metric in benchmark.metrics
+    }
+    return {metric: one.value for metric, one in found.items() if one is not None}
+
+
 def _majority(given: Sequence[Answered]) -> float | None:
     """Share of the commonest label: what always saying the same would get."""
     labels = Counter(one.label for one in given if one.label is not None)
@@ -114,7 +130,7 @@ def _warnings(planned: PlannedCell, given: Sequence[Answered], entry: dict[str, 
         found.append(f"subset: the first {planned.limit} of {planned.num_examples} examples")
     if entry["n_broken"]:
         found.append(f"{entry['n_broken']} examples could not be read and are left out")
-    if any(example.meta.get("stand_in") for example in planned.examples):
+    if entry["stand_in"]:
         found.append("stand-ins, not the paper's items: this score says nothing of the paper's figure")
     if entry["n_expected"] != planned.num_examples:
         found.append(f"{planned.num_examples} examples, but the official split has {entry['n_expected']}")

@@ -10,7 +10,6 @@ from typing import Any
 
 from kosmos.errors import DataError, UsageError
 from kosmos.evaluation.files import read_json, read_jsonl
-from kosmos.evaluation.paper import KNOWN, reported
 from kosmos.evaluation.samples import set_metric
 
 SCHEMA_VERSION = 1
@@ -118,17 +117,9 @@ def span(interval: Sequence[float] | None, metric: str) -> str:
 
 
 def paper_figure(cell: Mapping[str, Any], metric: str) -> float | None:
-    """The paper's figure for a metric of a cell, as printed; a declaration of the user's own may bring its own."""
-    if cell["benchmark"] in KNOWN:
-        found = reported(
-            cell["benchmark"],
-            metric,
-            shots=cell["shots"],
-            prompt=None if cell["default_prompt"] else cell["prompt"],
-            held_to_names=cell["held_to_names"],
-        )
-        return found.value if found else None
-    return cell.get("paper", {}).get(metric) if cell["default_prompt"] and not cell["held_to_names"] else None
+    """The paper's figure for a metric of a cell, as printed."""
+    found = cell["paper"].get(metric)
+    return None if found is None else float(found)
 
 
 def contains(interval: Sequence[float] | None, metric: str, figure: float | None) -> bool | None:
