@@ -31,6 +31,7 @@ class SlotPool:
         self._keys: list[Tensor] = []
         self._values: list[Tensor] = []
         self._length_capacity = 0
+        self._reserved = (0, 0)  # slots and columns that every layer made so far has
         self._next_handle = 0
         self._moves = 0  # how often a buffer was made anew
 
@@ -54,6 +55,9 @@ class SlotPool:
     def acquire(self, count: int) -> list[int]:
         """`count` new handles of length 0. Raises UsageError when the pool has fewer free slots."""
         self.check_room(count)
+        if not self._slots:  # what a first pass wanted and did not get is wanted no more
+            held = (*self._keys, *self._values)
+            self._length_capacity, self._reserved = min((buffer.shape[2] for buffer in held), default=0), (0, 0)
         handles = []
         slot = 0
         for _ in range(count):
@@ -75,6 +79,8 @@ class SlotPool:
         if slot is not None:
             self._owners[slot] = None
             del self._lengths[handle], self._extents[handle]
+            while self._owners and self._owners[-1] is None:
+                self._owners.pop()
 
     def length(self, handle: int) -> int:
         return self._lengths[handle]
@@ -87,7 +93,11 @@ class SlotPool:
         """A new handle with the same content (an exact copy of the columns that count)."""
         copied = self.acquire(1)[0]
         length = self._lengths[handle]
-        self._move([self._slots[handle]], [self._slots[copied]], length)
+        try:
+            self._move([self._slots[handle]], [self._slots[copied]], length)
+        except BaseException:
+            self.release(copied)
+            raise
         self._lengths[copied] = self._extents[copied] = length
         return copied
 
@@ -129,7 +139,7 @@ class SlotPool:
         """
         first = self._slots[handles[0]]
         width = num_tokens + (int(starts.max()) if uniform is None else uniform)
-        self._length_capacity = max(self._length_capacity, _power_of_two(width))
+        self._reserve(width)
         for handle in handles:
             self._extents[handle] = max(self._extents[handle], width)
         return Step(self, first, len(handles), num_tokens, width, starts, uniform)
@@ -139,34 +149,59 @@ class SlotPool:
         """Columns that the buffers have, or will have at the next write."""
         return self._length_capacity
 
+    def _reserve(self, length: int) -> None:
+        """Room for so many columns in every layer; nothing more is wanted than before when memory does not suffice."""
+        before = self._length_capacity
+        self._length_capacity = max(before, _power_of_two(length))
+        if self._reserved != (self._num_wanted, self._length_capacity):
+            try:
+                self.settle()
+            except BaseException:
+                self._length_capacity = before
+                raise
+            self._reserved = self._num_wanted, self._length_capacity
+
+    @property
+    def _num_wanted(self) -> int:
+        return min(_power_of_two(len(self._owners)), self.max_slots)
+
+    @torch.inference_mode()  # the buffers are made in inference mode, and only there may be written
     def settle(self) -> int:
         """Grow every layer's buffers to what is wanted now; a number that changes whenever one of them has moved."""
         for layer in range(len(self._keys)):
             self.buffers(layer, self._keys[layer])
         return self._moves
 
+    @torch.inference_mode()
     def shrink(self) -> None:
-        """Drop the buffers when no handle is out."""
+        """Drop what the handles that are out do not need; everything when there are none."""
         if not self._slots:
             self.clear()
+            return
+        slots, length = self._num_wanted, _power_of_two(max(self._extents.values()))
+        for buffers in (self._keys, self._values):
+            for layer, held in enumerate(buffers):
+                if held.shape[0] > slots or held.shape[2] > length:
+                    buffers[layer] = held[:slots, :, :length].clone()
+                    self._moves += 1
+        self._length_capacity, self._reserved = length, (0, 0)
 
     def clear(self) -> None:
         """Drop the buffers. Raises UsageError while a handle is out."""
         if self._slots:
             raise UsageError(f"the engine still holds {len(self._slots)} prefixes; free() them before clear()")
-        self._keys, self._values, self._owners, self._length_capacity = [], [], [], 0
+        self._keys, self._values, self._owners, self._length_capacity, self._reserved = [], [], [], 0, (0, 0)
 
     def buffers(self, layer: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of a layer, [slots, H, length, d] at full capacity, allocated like `like` [B, H, T, d]."""
         while layer >= len(self._keys):
             for buffers in (self._keys, self._values):
                 buffers.append(like.new_zeros(0, like.shape[1], 0, like.shape[3], dtype=self._dtype or like.dtype))
-        slots = min(_power_of_two(len(self._owners)), self.max_slots)
-        held = self._keys[layer]
-        if held.shape[0] < slots or held.shape[2] < self._length_capacity:
-            self._moves += 1
-            self._keys[layer] = self._grown(held, slots)
-            self._values[layer] = self._grown(self._values[layer], slots)
+        slots = self._num_wanted
+        for held in (self._keys, self._values):  # each looked at: memory may have sufficed for the keys alone
+            if held[layer].shape[0] < slots or held[layer].shape[2] < self._length_capacity:
+                self._moves += 1
+                held[layer] = self._grown(held[layer], slots)
         return self._keys[layer], self._values[layer]
 
     def _grown(self, held: Tensor, slots: int) -> Tensor:
@@ -176,12 +211,20 @@ class SlotPool:
         grown[: held.shape[0], :, : held.shape[2]] = held
         return grown
 
-    @torch.inference_mode()  # the buffers are made in inference mode, and only there may be written
+    @torch.inference_mode()
     def _move(self, sources: list[int], targets: list[int], extent: int) -> None:
-        for layer in range(len(self._keys)):
-            keys, values = self.buffers(layer, self._keys[layer])
-            keys[targets, :, :extent] = keys[sources, :, :extent]
-            values[targets, :, :extent] = values[sources, :, :extent]
+        self.settle()
+        if not self._keys:
+            return
+        # All memory is taken before the first row is written: half of the layers moved would be other prompts' content.
+        device, (_, heads, _, size) = self._keys[0].device, self._keys[0].shape
+        extent = min(extent, min(held.shape[2] for held in self._keys))
+        rows = self._keys[0].new_empty(len(sources), heads, extent, size)
+        origins, places = (torch.tensor(slots, device=device) for slots in (sources, targets))
+        for held in (*self._keys, *self._values):
+            columns = held[:, :, :extent]
+            torch.index_select(columns, 0, origins, out=rows)
+            columns.index_copy_(0, places, rows)
 
 
 class Step:

@@ -109,3 +109,99 @@ def test_a_full_pool_says_what_to_do() -> None:
     pool.acquire(2)
     with pytest.raises(UsageError, match="2 of the engine's 2 slots are in use.*free\\(\\)"):
         pool.acquire(1)
+
+
+class Memory:
+    """Stands for an allocator of limited size: refuses buffers of more than `limit` slots x columns."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.limit = 10**9
+        self.left = 10**9  # buffers that may be made anew before it refuses all
+        grown = SlotPool._grown
+
+        def checked(pool: SlotPool, held: torch.Tensor, slots: int) -> torch.Tensor:
+            self.left -= 1
+            if self.left < 0 or slots * pool.length_capacity > self.limit:
+                raise MemoryError
+            return grown(pool, held, slots)
+
+        monkeypatch.setattr(SlotPool, "_grown", checked)
+
+
+def test_what_did_not_fit_is_not_wanted_any_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while other prompts are held, whose next steps must not ask for it again."""
+    memory = Memory(monkeypatch)
+    pool = SlotPool(max_slots=8)
+    (held,) = pool.acquire(1)
+    write(pool, [held], 3, 1.0)
+    memory.limit = 4 * 16
+    others = pool.acquire(5)
+    with pytest.raises(MemoryError):
+        write(pool, others, 9, 2.0)
+    for handle in others:
+        pool.release(handle)
+    write(pool, [held], 1, 1.0)
+    assert content(pool, held) == [1.0] * 4
+    others = pool.acquire(2)
+    write(pool, others, 9, 2.0)
+    assert content(pool, held) == [1.0] * 4
+    for handle in others:
+        pool.release(handle)
+    pool.shrink()
+    assert pool._keys[0].shape == pool._values[1].shape == (1, 2, 4, 4)
+    assert content(pool, held) == [1.0] * 4
+    pool.release(held)
+    pool.shrink()
+    assert (pool.num_free, pool.num_bytes) == (8, 0)
+
+
+@pytest.mark.parametrize("left", range(4))
+def test_a_first_pass_that_did_not_fit_is_forgotten(monkeypatch: pytest.MonkeyPatch, left: int) -> None:
+    memory = Memory(monkeypatch)
+    pool = SlotPool(max_slots=4)
+    handles = pool.acquire(3)
+    memory.left = left
+    with pytest.raises(MemoryError):
+        write(pool, handles, 9, 1.0)
+    for handle in handles:
+        pool.release(handle)
+    memory.left, memory.limit = 10**9, 8
+    (handle,) = pool.acquire(1)
+    write(pool, [handle], 5, 2.0)
+    assert content(pool, handle) == [2.03] * 5  # the value and a hundredth of the handle
+
+
+@pytest.mark.parametrize("left", range(4))
+def test_moves_are_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch, left: int) -> None:
+    """A copy for which memory does not suffice in the midst of the layers takes no slot and changes no content."""
+    memory = Memory(monkeypatch)
+    pool = SlotPool(max_slots=8)
+    handles = pool.acquire(2)
+    for value, handle in enumerate(handles):
+        write(pool, [handle], 3, float(value))
+    memory.left = left
+    with pytest.raises(MemoryError):
+        pool.copy(handles[0])
+    assert pool.num_free == 6
+    memory.left = 10**9
+    assert [content(pool, handle) for handle in handles] == [[0.0] * 3, [1.01] * 3]
+    assert content(pool, pool.copy(handles[1])) == [1.01] * 3
+
+
+def test_rows_change_places_in_all_layers_or_in_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = SlotPool(max_slots=4)
+    handles = pool.acquire(4)
+    for value, handle in enumerate(handles):
+        write(pool, [handle], 2, float(value))
+    empty = torch.Tensor.new_empty
+
+    def refuse(*args: object, **options: object) -> torch.Tensor:
+        raise MemoryError
+
+    monkeypatch.setattr(torch.Tensor, "new_empty", refuse)
+    with pytest.raises(MemoryError):
+        pool.arrange([handles[0], handles[3]])
+    monkeypatch.setattr(torch.Tensor, "new_empty", empty)
+    assert [content(pool, handle)[0] for handle in handles] == [0.0, 1.01, 2.02, 3.03]
+    pool.arrange([handles[0], handles[3]])
+    assert [content(pool, handle)[0] for handle in handles] == [0.0, 1.01, 2.02, 3.03]

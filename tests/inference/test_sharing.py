@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from kosmos.document import Document, Segment
 from kosmos.errors import UsageError
 from kosmos.inference import engine as engine_module
+from kosmos.inference.cache import SlotPool
 from kosmos.inference.engine import Engine
 from kosmos.inference.generation import Decoding
 from kosmos.inference.sharing import Stretch, batches, common_length, identities, stretches
@@ -187,6 +188,27 @@ def test_out_of_memory_halves_the_batch(engine: Engine, monkeypatch: pytest.Monk
     monkeypatch.setattr(engine, "_forward", broken)
     with pytest.raises(RuntimeError, match="shape mismatch"):
         engine.generate(asked[:2], 5)
+
+
+def test_out_of_memory_beside_a_held_prefix(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Buffers that cannot grow: smaller batches must do, and the prefix goes on as before."""
+    asked = [Document("of " * 20) for _ in range(6)]
+    wanted = [made.token_ids for made in engine.generate(asked, 4)]
+    engine.clear()
+    with engine.prefill(Document("an image")) as prefix:
+        before = prefix.greedy(3)
+        grown = SlotPool._grown
+
+        def narrow(pool: SlotPool, held: Any, slots: int) -> Any:
+            if slots * pool.length_capacity > 4 * 32:
+                raise MemoryError
+            return grown(pool, held, slots)
+
+        monkeypatch.setattr(SlotPool, "_grown", narrow)
+        assert [made.token_ids for made in engine.generate(asked, 4)] == wanted
+        assert engine.num_halvings > 0
+        assert prefix.greedy(3) == before
+    assert engine.pool.num_free == 8
 
 
 def test_draws(engine: Engine) -> None:
