@@ -157,6 +157,7 @@ def _ask(
             "demonstrations": list(item.demonstrations),
             "dropped": item.dropped,
             "cut": item.cut,
+            "image_sha256": [image.sha256 for image in item.example.images],
         }
         if rationale is not None:
             response["rationale"] = rationale

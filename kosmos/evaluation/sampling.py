@@ -26,7 +26,7 @@ def sample_of(cell: Cell, example: Example, response: Mapping[str, Any]) -> dict
         "shots": cell.shots,
         "label": example.fields.get("label"),
         "answers": [str(answer) for answer in example.fields.get("answers", ())],
-        "image_sha256": [image.sha256 for image in example.images] if "broken" not in response else [],
+        "image_sha256": response.get("image_sha256", []),
     }
     if "broken" in response:
         return {**sample, "broken": response["broken"]}
