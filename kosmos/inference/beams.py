@@ -101,7 +101,7 @@ class _Search:
     def _ending(self, path: _Path) -> tuple[FinishReason | None, str | None]:
         if path.token == self._end_id:
             return "end", None
-        if self._option.stop and self._length >= self._option.min_new_tokens:
+        if self._option.stop and self.trie is None and self._length >= self._option.min_new_tokens:
             tokens = path.tokens()[0]
             text = self._decode(tokens)
             # One that was complete too early does not act, then or later.

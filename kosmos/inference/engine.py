@@ -194,6 +194,7 @@ class Engine:
 
     def reread(self, prefix: Prefix, document: Document, take: bool = False) -> Prefix:
         """See `Prefix.reread`."""
+        self._check_own([prefix])
         row = self.encode(document)
         keys = self._input_keys(row)
         contents: dict[str, int] = {}
@@ -319,10 +320,13 @@ class Engine:
         """Continue several prompts together, each in its own way. The prefixes stay as they are.
 
         `names`: the answer is one of these (with the space before it, as in `score`), found by beam search in their
-        trie; `max_new_tokens` is then as large as the longest needs.
+        trie; `max_new_tokens` is then as large as the longest needs, and stop strings do not act.
         """
         if len(prefixes) != len(options):
             raise UsageError(f"{len(prefixes)} prefixes, but {len(options)} decodings")
+        if names is not None and any(option.temperature > 0 for option in options):
+            raise UsageError("a name is searched for, not drawn; leave out temperature")
+        self._check_own(prefixes)
         handles = [prefix.handle for prefix in prefixes]
         if len(set(handles)) < len(handles):
             raise UsageError("the same prefix is there twice; fork() it to continue it in two ways at once")
@@ -338,6 +342,11 @@ class Engine:
         plain = [index for index in range(len(prefixes)) if index not in made]
         made.update(zip(plain, self._continue([prefixes[i] for i in plain], [options[i] for i in plain])))
         return [made[index] for index in range(len(prefixes))]
+
+    def _check_own(self, prefixes: Sequence[Prefix]) -> None:
+        """Another engine's handle may be the number of a slot here, with another prompt in it."""
+        if any(prefix.engine is not self for prefix in prefixes):
+            raise UsageError("the prefix is another engine's; prefill its document with this one")
 
     def _search(self, jobs: Sequence[tuple[Prefix, Decoding, NameTrie | None]]) -> list[Generation]:
         """Beam search of prompts with the same number of beams."""
@@ -398,6 +407,7 @@ class Engine:
         """Text deltas of one continuation; see `Prefix.stream`."""
         if options.num_results > 1:
             raise UsageError(f"num_results is {options.num_results}, but only one text can be streamed")
+        self._check_own([prefix])
         return self._stream(prefix, options)
 
     def _stream(self, prefix: Prefix, options: Decoding) -> Iterator[str]:
@@ -468,6 +478,7 @@ class Engine:
         """As `score`, for prompts already read."""
         if len(prefixes) != len(candidates):
             raise UsageError(f"{len(prefixes)} prefixes, but {len(candidates)} lists of candidates")
+        self._check_own(prefixes)
         with self._running():
             return score_prefixes(self, prefixes, candidates, include_end)
 

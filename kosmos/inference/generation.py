@@ -15,6 +15,8 @@ EarlyStopping = bool | Literal["never"]
 
 # SentencePiece writes this where bytes do not make a whole glyph yet.
 _INCOMPLETE_GLYPH = "\ufffd"
+# Beyond it length ** length_penalty leaves what a float can hold.
+_LARGEST_PENALTY = 32
 _KIND_NAMES = {int: "a whole number", float: "a number", tuple: "a list of strings", bool: 'true, false or "never"'}
 
 
@@ -62,6 +64,8 @@ class Decoding:
             raise UsageError(f"top_k is {self.top_k}; it must be 0 (no limit) or positive")
         if not 0 < self.top_p <= 1:
             raise UsageError(f"top_p is {self.top_p}; it must lie above 0 and be at most 1")
+        if not -(1 << 63) <= self.seed < 1 << 64:
+            raise UsageError(f"seed is {self.seed}; it must be a number of 64 bits")
         if isinstance(self.stop, str) or not all(isinstance(text, str) and text for text in self.stop):
             raise UsageError("stop must be a list of strings that are not empty")
         self._check_beams()
@@ -69,8 +73,11 @@ class Decoding:
     def _check_beams(self) -> None:
         if self.num_beams < 1:
             raise UsageError(f"num_beams is {self.num_beams}; it must be at least 1")
-        if not abs(self.length_penalty) < float("inf"):
-            raise UsageError(f"length_penalty is {self.length_penalty}; it must be a finite number")
+        if not abs(self.length_penalty) <= _LARGEST_PENALTY:
+            raise UsageError(
+                f"length_penalty is {self.length_penalty}; it must lie between -{_LARGEST_PENALTY} and "
+                f"{_LARGEST_PENALTY}"
+            )
         if self.early_stopping not in (True, False, "never"):
             raise UsageError(f"early_stopping is {self.early_stopping!r}; it must be true, false or never")
         if self.num_beams > 1 and self.temperature > 0:

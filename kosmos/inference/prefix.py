@@ -65,6 +65,11 @@ class Prefix:
         self.free()
 
     @property
+    def engine(self) -> Engine:
+        """Whose slot it is."""
+        return self._engine
+
+    @property
     def handle(self) -> int:
         """The pool's handle. Raises UsageError after `free`."""
         if not self._release.alive:

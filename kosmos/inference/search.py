@@ -46,7 +46,8 @@ class Chooser:
         def column(values: list[float]) -> Tensor:
             return torch.tensor(values, dtype=torch.float64, device=logits.device)[:, None]
 
-        scaled = logits.double() / column([option.temperature for option in options])
+        below = logits.double() - logits.amax(-1, keepdim=True)  # 0 at most, so that no temperature is too small
+        scaled = below / column([option.temperature for option in options])
         ordered, indices = scaled.sort(dim=-1, descending=True, stable=True)
         top_k = column([option.top_k or size for option in options])
         ordered = ordered.masked_fill(torch.arange(size, device=logits.device) >= top_k, -torch.inf)

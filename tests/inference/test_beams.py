@@ -187,6 +187,20 @@ def test_names_that_cannot_be(engine: Engine) -> None:
     assert engine.generate([Document("a")], options=Decoding(num_beams=2), names=[" red", " red"])[0].text == "red"
 
 
+def test_names_are_whole_whatever_the_options(engine: Engine) -> None:
+    """A stop string cuts no name, and what would be drawn is refused."""
+    names = [" red", " red cat", " two", " two dogs,"]
+    option = Decoding(1, num_beams=4, num_results=4)
+    with engine.prefill(PROMPTS[0]) as prefix:
+        (free,) = engine.decode([prefix], [option], names)
+        assert {result.text for result in free.all} == {name.strip() for name in names}
+        stopped = Decoding(1, 1, num_beams=4, num_results=4, stop=("e", "o", "d"))
+        assert engine.decode([prefix], [stopped], names) == [free]
+    with pytest.raises(UsageError, match="searched for, not drawn"):
+        engine.generate(PROMPTS, options=Decoding(4, temperature=1.0, num_results=3), names=names)
+    assert engine.pool.num_free == 8
+
+
 def test_beams_and_draws_exclude_each_other() -> None:
     with pytest.raises(UsageError, match="exclude each other"):
         Decoding(num_beams=2, temperature=1.0)

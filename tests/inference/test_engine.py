@@ -243,6 +243,22 @@ def test_wrong_use_is_refused(engine: Engine) -> None:
         Engine(engine.model, engine.processor, max_slots=0)
 
 
+def test_a_prefix_of_another_engine_is_refused(engine: Engine, processor: Processor) -> None:
+    """Its handle is the number of a slot here too, with another prompt in it."""
+    other = Engine(engine.model, processor)
+    theirs, ours = other.prefill(Document("two dogs")), engine.prefill(Document("an"))
+    assert theirs.handle == ours.handle
+    for use in (
+        lambda: engine.decode([theirs], [Decoding(2)]),
+        lambda: engine.score_prefixes([theirs], [[" Yes"]]),
+        lambda: engine.stream(theirs, Decoding(2)),
+        lambda: engine.reread(theirs, Document("an"), take=True),
+    ):
+        with pytest.raises(UsageError, match="another engine's"):
+            use()
+    assert theirs.is_held and other.pool.num_free == 63 and engine.pool.num_free == 7
+
+
 def test_bf16_is_near_fp32(model: Kosmos, processor: Processor) -> None:
     exact = Engine(model, processor).prefill(MIXED[3])
     near = Engine(model, processor, precision="bf16").prefill(MIXED[3])

@@ -59,6 +59,7 @@ def test_log_probs_are_of_the_model_not_of_the_draw() -> None:
 
 def test_a_tiny_temperature_is_greedy() -> None:
     assert draw(Decoding(temperature=1e-5), 50) == {0: 50}
+    assert draw(Decoding(temperature=1e-320), 50) == {0: 50}
 
 
 def test_min_new_tokens_delays_the_end_for_its_row_only() -> None:
@@ -85,6 +86,7 @@ def test_a_seed_gives_the_same_draws_in_any_company(engine: Engine) -> None:
 def test_seeds_differ(engine: Engine) -> None:
     prefix = engine.prefill(Document("an"))
     assert len({prefix.sample(8, seed=seed).token_ids for seed in range(6)}) > 3
+    assert len({prefix.sample(8, seed=seed).token_ids for seed in (-(1 << 63), -1, 0, (1 << 64) - 2)}) > 2
 
 
 def test_draws_run_past_one_block(engine: Engine) -> None:
