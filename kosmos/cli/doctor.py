@@ -6,11 +6,14 @@ examples:
   kosmos doctor runs/mine
   kosmos doctor runs/mine --json
   kosmos doctor kosmos-1 --data.root /data
+  kosmos doctor --eval-data eval-data
+  kosmos doctor --eval-data eval-data --tasks vqa,boolq
 
 Without a name it looks at the environment alone; with a recipe (a file, or a packaged one's name) at that and its data
-too; with a run directory also at its checkpoints. Any key of the recipe is an option, as for `kosmos train`. Nothing is
-changed, fetched or trained; only indices of small files may be made. Exit code 0, or the class of the worst problem: 2
-configuration, 3 data, 5 storage. Warnings are no problems.
+too; with a run directory also at its checkpoints; with --eval-data at the datasets that `kosmos eval` would read. Any
+key of the recipe is an option, as for `kosmos train`. Nothing is changed, fetched or trained; only indices of small
+files may be made. Exit code 0, or the class of the worst problem: 2 configuration, 3 data, 5 storage. Warnings are no
+problems.
 """
 
 from __future__ import annotations
@@ -18,10 +21,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kosmos.cli.tables import counted
 from kosmos.cli.user_modules import add_import_option, import_modules
+from kosmos.errors import UsageError
 
 if TYPE_CHECKING:
     from kosmos.doctor.registry import Result
@@ -34,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("subject", nargs="?", metavar="RUN|RECIPE", help="default: the environment alone")
     parser.add_argument("--problems", action="store_true", help="print warnings and problems only")
     parser.add_argument("--json", action="store_true", help="everything as one JSON object")
+    parser.add_argument("--eval-data", type=Path, metavar="DIR", help="look at the evaluation's datasets there")
+    parser.add_argument("--tasks", metavar="A,B", help="which of them must be there (default: look at what is)")
     add_import_option(parser)
 
 
@@ -45,7 +53,11 @@ def run(args: argparse.Namespace) -> int:
     import_modules(args.modules)
     results: list[Result] = []
     part = ""
-    for result in examine(open_subject(args.subject, read_overrides(args.overrides))):
+    if args.tasks and args.eval_data is None:
+        raise UsageError("--tasks names datasets; say with --eval-data where they are")
+    subject = open_subject(args.subject, read_overrides(args.overrides))
+    subject = replace(subject, evaluation_data=args.eval_data, evaluation_tasks=args.tasks or "")
+    for result in examine(subject):
         results.append(result)
         if not args.json:
             part = _print(result, part, args.problems)

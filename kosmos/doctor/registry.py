@@ -12,7 +12,7 @@ from kosmos.config import TrainConfig
 from kosmos.errors import ConfigError, KosmosError
 
 Level = Literal["ok", "warning", "problem"]
-Needs = Literal["nothing", "config", "run"]
+Needs = Literal["nothing", "config", "run", "evaluation"]
 
 # Part -> the module that registers its checks; they run in this order. Nothing of it is imported before.
 PARTS = {
@@ -20,6 +20,7 @@ PARTS = {
     "configuration": "kosmos.doctor.configuration",
     "data": "kosmos.doctor.data",
     "checkpoint": "kosmos.doctor.checkpoint",
+    "evaluation": "kosmos.doctor.evaluation",
 }
 
 
@@ -47,12 +48,18 @@ def problem(what: str, do: str, exit_code: int) -> Finding:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is looked at. `config` is None where none was named, or it cannot be read (`config_error` says why)."""
+    """What is looked at. `config` is None where none was named, or it cannot be read (`config_error` says why).
+
+    evaluation_data   the folder that `kosmos eval --data` takes; None: not looked at
+    evaluation_tasks  datasets by their names, with commas; empty: those that are there
+    """
 
     name: str = ""
     run: Path | None = None
     config: TrainConfig | None = None
     config_error: ConfigError | None = None
+    evaluation_data: Path | None = None
+    evaluation_tasks: str = ""
 
     @property
     def place(self) -> Path:
@@ -72,6 +79,8 @@ class Check:
     def applies(self, subject: Subject) -> bool:
         if self.needs == "nothing":
             return True
+        if self.needs == "evaluation":
+            return subject.evaluation_data is not None
         return subject.config is not None and (self.needs == "config" or subject.run is not None)
 
 

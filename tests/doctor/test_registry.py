@@ -44,7 +44,7 @@ def only(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_checks_come_part_by_part() -> None:
     found = checks()
     parts = list(dict.fromkeys(entry.part for entry in found))
-    assert parts == list(PARTS) == ["environment", "configuration", "data", "checkpoint"]
+    assert parts == list(PARTS) == ["environment", "configuration", "data", "checkpoint", "evaluation"]
     assert len({(entry.part, entry.name) for entry in found}) == len(found)
     names = [entry.name for entry in found if entry.part == "checkpoint"]
     assert names == ["whole", "weights", "resumable", "space", "history"]

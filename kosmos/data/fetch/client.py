@@ -162,7 +162,7 @@ class PoliteClient:
             async with asyncio.timeout(max(seconds, 0.0)):
                 return await self._request(url, MAX_ROBOTS_BYTES if robots else self._settings.max_bytes, robots)
         except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
-            raise _network_failure(error) from error
+            raise network_failure(error) from error
 
     async def _request(self, url: yarl.URL, limit: int, robots: bool) -> Fetched | yarl.URL:
         assert self._session is not None, "used outside `async with`"
@@ -211,7 +211,7 @@ def _retry_after(value: str) -> float | None:
     return max((when - datetime.now(UTC)).total_seconds(), 0.0)
 
 
-def _network_failure(error: BaseException) -> FetchError:
+def network_failure(error: BaseException) -> FetchError:
     """What went wrong below HTTP."""
     cause: BaseException | None = error
     while cause is not None:  # a refused address comes wrapped by whoever tried it
