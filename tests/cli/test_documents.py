@@ -31,7 +31,7 @@ DOCUMENTS = sorted([REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(
 
 
 # Documents whose commands are run: below, and in tests/test_third_modality.py.
-SHOWN = ("README.md", "training.md", "data.md", "modalities.md", "scale.md", "inference.md")
+SHOWN = ("README.md", "training.md", "data.md", "modalities.md", "scale.md", "inference.md", "evaluation.md")
 
 
 def blocks(document: Path, language: str) -> list[str]:
