@@ -7,6 +7,7 @@ Columns beyond a handle's length are scratch: a decode writes there and is undon
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 import torch
@@ -33,10 +34,12 @@ class SlotPool:
         self._length_capacity = 0
         self._reserved = (0, 0)  # slots and columns that every layer made so far has
         self._next_handle = 0
+        self._dropped: deque[int] = deque()  # handles to be released when the pool is at rest
         self._moves = 0  # how often a buffer was made anew
 
     @property
     def num_free(self) -> int:
+        self._release_dropped()
         return self.max_slots - len(self._slots)
 
     @property
@@ -81,6 +84,14 @@ class SlotPool:
             del self._lengths[handle], self._extents[handle]
             while self._owners and self._owners[-1] is None:
                 self._owners.pop()
+
+    def drop(self, handle: int) -> None:
+        """As `release`, but at the next request for slots: a garbage collector may call this in the midst of a move."""
+        self._dropped.append(handle)
+
+    def _release_dropped(self) -> None:
+        while self._dropped:
+            self.release(self._dropped.popleft())
 
     def length(self, handle: int) -> int:
         return self._lengths[handle]
@@ -175,6 +186,7 @@ class SlotPool:
     @torch.inference_mode()
     def shrink(self) -> None:
         """Drop what the handles that are out do not need; everything when there are none."""
+        self._release_dropped()
         if not self._slots:
             self.clear()
             return
@@ -188,6 +200,7 @@ class SlotPool:
 
     def clear(self) -> None:
         """Drop the buffers. Raises UsageError while a handle is out."""
+        self._release_dropped()
         if self._slots:
             raise UsageError(f"the engine still holds {len(self._slots)} prefixes; free() them before clear()")
         self._keys, self._values, self._owners, self._length_capacity, self._reserved = [], [], [], 0, (0, 0)

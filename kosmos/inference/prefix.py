@@ -48,7 +48,7 @@ class Prefix:
         self.token_ids = token_ids
         self.inputs = inputs
         # A prefix that is dropped without free() gives its slot back too.
-        self._release = weakref.finalize(self, engine.pool.release, handle)
+        self._release = weakref.finalize(self, engine.pool.drop, handle)
         self._release.atexit = False
 
     def __len__(self) -> int:
@@ -94,7 +94,8 @@ class Prefix:
 
     def free(self) -> None:
         """Give the slot back; calling it twice is harmless."""
-        self._release()
+        if self._release.detach() is not None:
+            self._engine.pool.release(self._handle)
 
     def give_up(self) -> None:
         """Part with the slot without giving it back: another prefix has it now."""

@@ -119,6 +119,29 @@ def test_a_dropped_prefix_gives_its_slot_back(engine: Engine) -> None:
     assert engine.pool.num_free == 8
 
 
+def test_a_prefix_that_is_collected_in_the_midst_of_a_move(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The garbage collector comes whenever it likes, also while the prefix's row makes way for another's."""
+    prefixes = engine.prefill(MIXED[:4])
+    last = prefixes.pop()
+    expected = [last.greedy(5), prefixes[0].greedy(5)]
+    move = engine.pool._move
+
+    def collect(*args: object) -> None:
+        prefixes[1:] = []
+        gc.collect()
+        move(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(engine.pool, "_move", collect)
+    made = engine.decode([last, prefixes[0]], [Decoding(5)] * 2)
+    assert len(prefixes) == 1
+    monkeypatch.undo()
+    for one, two in zip(made, expected):
+        assert_same(one, two)
+    assert engine.pool.num_free == 6
+    again = engine.prefill(MIXED[:6])
+    assert_same(engine.decode([*again, last], [Decoding(5)] * 7)[-1], expected[0])
+
+
 def test_log_probs_are_those_of_the_whole_vocabulary(engine: Engine) -> None:
     for made in (engine.prefill(MIXED[3]).sample(10, temperature=2.0, seed=1), engine.prefill(MIXED[3]).greedy(10)):
         row = append(engine.encode(MIXED[3]), list(made.token_ids))
