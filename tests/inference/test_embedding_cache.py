@@ -322,6 +322,6 @@ def test_a_fixed_number_a_call_makes_companions_irrelevant(model: Kosmos) -> Non
         for seed, embeddings in zip(seeds, embed(cache, *seeds).values()):
             seen.setdefault(seed, []).append(embeddings)
         assert cache.num_encoded == len(seeds)
-    for embeddings in seen.values():
-        assert all(torch.equal(embeddings[0], other) for other in embeddings)
+    for made in seen.values():
+        assert all(torch.equal(made[0], other) for other in made)
     torch.testing.assert_close(seen[0][0], encoded(model, 0)[content_key(picture(0))], atol=TOLERANCE, rtol=0)

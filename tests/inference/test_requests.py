@@ -125,13 +125,14 @@ def test_ids_of_different_types_differ() -> None:
 def test_candidates_of_a_line() -> None:
     assert candidates_of({"candidates": ["a", "b"]}, ["c"]) == ("a", "b")
     assert candidates_of({}, ["c"]) == ("c",)
-    for fields, message in [
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({}, "there are no candidates"),
         ({"candidates": []}, "there are no candidates"),
         ({"candidates": "ab"}, "a list of strings that are not empty"),
         ({"candidates": ["a", " "]}, "a list of strings that are not empty"),
         ({"candidats": ["a"]}, "unknown key 'candidats'"),
-    ]:
+    ]
+    for fields, message in wrong:
         with pytest.raises(DataError, match=message):
             candidates_of(fields)
 
