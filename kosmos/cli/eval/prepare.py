@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kosmos.cli.user_modules import add_import_option, import_modules
 
@@ -46,7 +46,9 @@ def run(args: argparse.Namespace) -> int:
     from kosmos.evaluation.tasks.table1 import select_benchmarks
 
     benchmarks = select_benchmarks(args.tasks)
-    fetch = None if args.check else web_fetch(allow_networks=tuple(args.allow_network))
+    # A mirror of one's own may listen anywhere.
+    mirror: dict[str, Any] = {"allow_networks": tuple(args.allow_network), "ports": ()} if args.allow_network else {}
+    fetch = None if args.check else web_fetch(**mirror)
     lacking = [benchmark.name for benchmark in benchmarks if not prepare(benchmark, args.data, fetch, args.large)]
     if lacking:
         print(f"{len(benchmarks) - len(lacking)} of {len(benchmarks)} can be evaluated; not {', '.join(lacking)}")

@@ -35,7 +35,7 @@ def take_inventory(benchmark: Benchmark, folder: Path) -> Iterator[Found]:
     """Look at a dataset: layout, numbers of examples, checksums, pictures, one prompt. Nothing is changed."""
     obtain = f"kosmos eval prepare {benchmark.name}"
     if not folder.is_dir() or not any(folder.iterdir()):
-        yield Found("problem", f"{folder} is not there, or empty", f"{'gated: ' * benchmark.source.gated}{obtain}")
+        yield Found("problem", f"{folder} is not there, or empty", obtain)
         return
     try:
         examples = benchmark.read(folder, benchmark.split)
@@ -57,7 +57,9 @@ def take_inventory(benchmark: Benchmark, folder: Path) -> Iterator[Found]:
     missing = list(_missing_pictures(benchmark.split, examples, "problem"))
     yield from missing
     if pool is not examples:
-        yield from _missing_pictures(str(benchmark.demonstration_split), pool, "warning")
+        without = list(_missing_pictures(f"{benchmark.demonstration_split}, for demonstrations", pool, "warning"))
+        yield from without
+        pool = pool if all(found.level == "ok" for found in without) else []
     if all(found.level == "ok" for found in missing):
         yield _first_prompt(benchmark, folder, examples, pool)
 
