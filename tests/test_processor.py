@@ -31,9 +31,9 @@ def processor(tmp_path_factory: pytest.TempPathFactory) -> Processor:
     return Processor(Tokenizer.train(CORPUS, path, 60, hard_vocab_limit=False), CONFIG)
 
 
-def layout(processor: Processor, document: Document, **options: bool) -> list[tuple[str, bool]]:
+def layout(processor: Processor, document: Document, start: bool = True, end: bool = True) -> list[tuple[str, bool]]:
     """(special token, or `text` for a piece, supervised) of every token."""
-    row = processor.encode(document, **options)
+    row = processor.encode(document, start=start, end=end)
     assert row.token_ids.dtype == np.int64 and row.supervised.dtype == np.bool_ and row.segment_ids is None
     names = [processor.tokenizer.id_to_piece(int(token)) for token in row.token_ids]
     specials = {"<s>", "</s>", "<pad>", "<unk>", "</line>", BEGIN, SLOT, CLOSE}

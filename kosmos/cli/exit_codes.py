@@ -38,6 +38,11 @@ def _operating_system_error(error: BaseException) -> str | None:
     return None
 
 
+def _is_torch_out_of_memory(error: BaseException) -> bool:
+    """As `kosmos.inference.memory`, without torch: that of a GPU by its class, that of the CPU by its words."""
+    return type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(error)
+
+
 def classify(error: BaseException) -> tuple[int, str]:
     """The exit code and the one line for an exception."""
     if isinstance(error, KosmosError):
@@ -46,7 +51,7 @@ def classify(error: BaseException) -> tuple[int, str]:
         return INTERRUPTED, "interrupted"
     if (reason := _operating_system_error(error)) is not None:
         return STORAGE, f"reading or writing failed: {reason}"
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or _is_torch_out_of_memory(error):
         return INTERNAL, "out of memory; try smaller batches or a smaller model"
     kind = type(error).__name__
     return INTERNAL, f"internal error: {kind}: {error} (--debug shows where; please report it)"

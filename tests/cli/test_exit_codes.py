@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from kosmos.cli.exit_codes import classify, report
 from kosmos.errors import ConfigError, DataError, ImageError, Interrupted, KosmosError, StorageError, UsageError
@@ -33,6 +34,8 @@ from tests.cli.process import one_line
         ),
         (RuntimeError("I/O error: File too large (os error 27)"), 5, "reading or writing failed: File too large"),
         (MemoryError(), 1, "out of memory; try smaller batches or a smaller model"),
+        (torch.OutOfMemoryError("CUDA"), 1, "out of memory; try smaller batches or a smaller model"),
+        (RuntimeError("DefaultCPUAllocator: no"), 1, "out of memory; try smaller batches or a smaller model"),
         (ValueError("b"), 1, "internal error: ValueError: b (--debug shows where; please report it)"),
     ],
 )
