@@ -47,11 +47,13 @@ def load(
     device: str | torch.device = "cpu",
     max_slots: int = 64,
     image_cache_dir: str | Path | None = None,
+    pictures_per_call: int | None = None,
 ) -> Engine:
     """The model behind a run directory (its latest whole step), a step folder or an exported folder, ready to use.
 
     The options are those of `Engine`: "bf16" and "int8" are faster and change the scores a little; `image_cache_dir`
-    is a folder that keeps embeddings of pictures for later processes.
+    is a folder that keeps embeddings of pictures for later processes. `pictures_per_call` encodes exactly so many at a
+    time: to the bit, a picture then does not depend on those beside it.
     """
     folder = resolve(path)
     return Engine(
@@ -63,6 +65,7 @@ def load(
         quantization=quantization,
         static_decode=static_decode,
         image_cache_dir=image_cache_dir,
+        pictures_per_call=pictures_per_call,
     )
 
 

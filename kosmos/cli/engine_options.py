@@ -33,7 +33,7 @@ def score_options(args: argparse.Namespace) -> dict[str, str | None]:
     return {name: getattr(args, name) for name in ("precision", "prefill_precision", "quantization")}
 
 
-def open_engine(args: argparse.Namespace, max_slots: int) -> Engine:
+def open_engine(args: argparse.Namespace, max_slots: int, pictures_per_call: int | None = None) -> Engine:
     """The engine that the options ask for, with room for so many prompts."""
     from kosmos.api import load
 
@@ -46,6 +46,7 @@ def open_engine(args: argparse.Namespace, max_slots: int) -> Engine:
         device=find_device(args.device),
         max_slots=max_slots,
         image_cache_dir=args.image_cache,
+        pictures_per_call=pictures_per_call,
     )
 
 

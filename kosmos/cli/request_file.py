@@ -23,6 +23,8 @@ Options = TypeVar("Options")
 
 # Failed lines that are named on the terminal; the answers name them all.
 _NAMED = 10
+# A fixed number, so that answers that were gone on with are equal to those of one run to the bit.
+_PICTURES_PER_CALL = 8
 
 
 def add_file_options(parser: argparse.ArgumentParser) -> None:
@@ -106,7 +108,7 @@ class _Run:
         if len(done) == len(items):
             LineProgress(len(items), quiet=args.quiet).say(f"{args.out}: all {counted(len(items), 'answer')} are there")
             return
-        engine = open_engine(args, max_slots=args.batch_size)
+        engine = open_engine(args, args.batch_size, _PICTURES_PER_CALL)
         with LineProgress(len(items), len(done), args.quiet) as progress:
             batches = answer_batches(
                 items,

@@ -16,6 +16,7 @@ import pytest
 from kosmos.api import generate, load
 from kosmos.cli.main import main
 from kosmos.document import Document
+from kosmos.inference.embedding_cache import EmbeddingCache
 from kosmos.inference.engine import Engine
 from kosmos.inference.generation import Generation
 from tests.cli.process import environment
@@ -128,6 +129,36 @@ def test_what_was_answered_is_kept_and_gone_on_with(
     assert main(words(out, "--resume")) == 0
     assert f"{out}: all 7 answers are there" in capsys.readouterr().err
     assert out.read_bytes() == whole
+
+
+def test_pictures_are_encoded_so_many_at_a_time(
+    out: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a resumed file, which lacks the pictures of earlier batches, would differ in last digits."""
+    requests: list[dict[str, Any]] = []
+    for seed in range(5):
+        pixels = np.random.default_rng(seed).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+        PIL.Image.fromarray(pixels).save(tmp_path / f"{seed}.png")
+        requests.append({"prompt": [{"image": f"{seed}.png"}, {"image": "0.png"}, "an image"]})
+    file = write(tmp_path / "pictures.jsonl", requests)
+    calls: list[int] = []
+    plain = EmbeddingCache._attempt
+
+    def attempt(self: EmbeddingCache, modality: str, features: list[np.ndarray]) -> Any:
+        calls.append(len(features))
+        return plain(self, modality, features)
+
+    monkeypatch.setattr(EmbeddingCache, "_attempt", attempt)
+    assert main(words(out, file=str(file))) == 0
+    assert calls == [8, 8, 8]
+    undisturbed = out.read_bytes()
+    out.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "generate", counting([], 1, KeyboardInterrupt()))
+        assert main(words(out, file=str(file))) == 4
+    assert main(words(out, "--resume", file=str(file))) == 0
+    assert out.read_bytes() == undisturbed
+    assert set(calls) == {8}
 
 
 def test_sigterm_ends_with_code_4_after_what_is_done_is_saved(out: Path, folder: Path) -> None:
