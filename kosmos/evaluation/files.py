@@ -37,6 +37,7 @@ def read_json(path: Path) -> Any:
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Read a file of one JSON object a line. Raises DataError naming the file."""
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+        # Only "\n" ends a line: splitlines() would also cut at the U+2028 that some passages hold.
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot read the samples: {error}; delete it and evaluate again") from error

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from kosmos.errors import DataError, UsageError
-from kosmos.evaluation.files import read_json, read_jsonl
+from kosmos.evaluation.files import read_json
 from kosmos.evaluation.samples import set_metric
 
 SCHEMA_VERSION = 1
@@ -58,20 +59,41 @@ class Results:
         cells: Mapping[str, Mapping[str, Any]] = self.metrics["cells"]
         return cells
 
-    @cached_property
-    def _samples(self) -> dict[str, list[dict[str, Any]]]:
-        return {}
-
     def samples(self, cell: str) -> list[dict[str, Any]]:
-        """The cell's examples in the order of the data. Raises DataError when their file is missing."""
-        if cell not in self._samples:
-            self._samples[cell] = read_jsonl(self.folder / "samples" / f"{cell}.jsonl")
-        return self._samples[cell]
+        """The cell's examples in the order of the data, without their prompts, which may be long.
+
+        Those of the cell asked for last are kept. Raises DataError when their file is missing or damaged.
+        """
+        if cell not in self._last:
+            self._last.clear()
+            self._last[cell] = [_without_prompts(sample) for sample in self._read(cell)]
+        return self._last[cell]
+
+    def whole_samples(self, cell: str, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Some of the cell's examples by id, with their prompts."""
+        return {sample["id"]: sample for sample in self._read(cell) if sample["id"] in ids}
+
+    def _read(self, cell: str) -> Iterator[dict[str, Any]]:
+        path = self.folder / "samples" / f"{cell}.jsonl"
+        try:
+            with path.open(encoding="utf-8", newline="\n") as file:
+                yield from map(json.loads, file)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: cannot read the samples: {error}; `kosmos eval measure` writes them") from error
+
+    @cached_property
+    def _last(self) -> dict[str, list[dict[str, Any]]]:
+        return {}
 
     @property
     def model(self) -> str:
         """How the model was named on the command line; "" when the plan does not say."""
         return str(self.plan.get("facts", {}).get("model", ""))
+
+
+def _without_prompts(sample: dict[str, Any]) -> dict[str, Any]:
+    sample.pop("prompts", None)
+    return sample
 
 
 def load_results(folder: Path) -> Results:

@@ -199,10 +199,11 @@ def _samples(results: Results, scores: Sequence[Score], examples: Examples) -> l
         if not lists[0]:
             continue
         known: Mapping[str, Example] = examples(name)
+        whole = results.whole_samples(name, {str(sample["id"]) for sample in [*lists[0], *lists[1]]})
         blocks.append(Heading(f"{score.label}: {name}", 3))
         for words, samples in zip(("Worst", "Best"), lists):
             blocks.append(Paragraph(words))
-            items = tuple(shown(s, score.metric, normalization, known.get(s["id"])) for s in samples)
+            items = tuple(shown(whole[s["id"]], score.metric, normalization, known.get(s["id"])) for s in samples)
             blocks.append(Gallery(items))
     if not blocks:
         return []

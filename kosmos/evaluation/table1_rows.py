@@ -94,18 +94,22 @@ def _score(results: Results, names: tuple[str, ...], family: str, metric: str) -
         return Score(names, entries[0], family, metric, values[0], tuple(bound) if bound else None, method)
     middle = mean(values)
     deviation = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (len(values) - 1))
-    span, method = _of_means([results.samples(name) for name in names], metric)
+    span, method = _of_means([_item_values(results.samples(name), metric) for name in names], metric)
     return Score(names, entries[0], family, metric, middle, span, method, deviation)
 
 
-def _of_means(lists: Sequence[Sequence[Mapping[str, Any]]], metric: str) -> tuple[tuple[float, float] | None, str]:
+def _item_values(samples: Sequence[Mapping[str, Any]], metric: str) -> dict[str, tuple[float, str]]:
+    """Value and cluster of each item that has one, by id."""
+    return {s["id"]: (s["values"][metric], str(s["cluster"])) for s in samples if metric in s.get("values", {})}
+
+
+def _of_means(runs: Sequence[Mapping[str, tuple[float, str]]], metric: str) -> tuple[tuple[float, float] | None, str]:
     """The interval of the mean over several cells: of each item's mean over them, since the items are the same."""
-    whole = [{s["id"]: s for s in samples if metric in s.get("values", {})} for samples in lists]
-    ids = [key for key in whole[0] if all(key in samples for samples in whole)]
-    if not ids or any(len(samples) != len(ids) for samples in whole):
-        return None, f"none: the mean of {len(lists)}"
-    means = [mean([samples[key]["values"][metric] for samples in whole]) for key in ids]
-    clusters = [str(whole[0][key]["cluster"]) for key in ids]
+    ids = [key for key in runs[0] if all(key in run for run in runs)]
+    if not ids or any(len(run) != len(ids) for run in runs):
+        return None, f"none: the mean of {len(runs)}"
+    means = [mean([run[key][0] for run in runs]) for key in ids]
+    clusters = [runs[0][key][1] for key in ids]
     if _is_bounded(metric):
         bound = interval(means, clusters)
     else:

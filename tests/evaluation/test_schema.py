@@ -7,12 +7,18 @@ from typing import Any
 
 import pytest
 
+from kosmos.errors import DataError
 from kosmos.evaluation.cells import Cell
+from kosmos.evaluation.files import read_jsonl, write_jsonl
 from kosmos.evaluation.results import Results
 from kosmos.evaluation.schema import METRICS, SAMPLE
 from tests.evaluation.json_schema import errors
 from tests.evaluation.toy import toy
 from tests.evaluation.toy_results import accurate, captions, evaluate
+
+
+def written(results: Results, cell: str) -> list[dict[str, Any]]:
+    return read_jsonl(results.folder / "samples" / f"{cell}.jsonl")
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +32,14 @@ def test_what_is_written_fits(results: Results) -> None:
     assert errors(METRICS, results.metrics) == []
     assert len(results.cells) == 6
     for name in results.cells:
-        for sample in results.samples(name):
+        for sample in written(results, name):
             assert errors(SAMPLE, sample) == [], name
 
 
 def test_a_part_and_broken_examples_fit(tmp_path: Path) -> None:
     out = evaluate(tmp_path, [Cell(captions(), captions().prompt())], limit=3)
     assert errors(METRICS, out.metrics) == []
-    broken = {**out.samples("toy_captions")[0]}
+    broken = {**written(out, "toy_captions")[0]}
     for name in ("prompts", "prediction", "values", "tokens", "score", "finish_reason"):
         del broken[name]
     assert errors(SAMPLE, broken) == ["$: fits none of 3 forms"]
@@ -51,7 +57,7 @@ def test_a_part_and_broken_examples_fit(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_samples_do_not(results: Results, name: str, value: Any, message: str) -> None:
-    sample = copy.deepcopy(results.samples("toy_choice-k2")[0])
+    sample = copy.deepcopy(written(results, "toy_choice-k2")[0])
     assert errors(SAMPLE, {**sample, name: value}) == [message]
     del sample["split"]
     assert errors(SAMPLE, sample) == ["$: no 'split'"]
@@ -62,3 +68,18 @@ def test_wrong_metrics_do_not(results: Results) -> None:
     assert errors(METRICS, {**metrics, "schema_version": 0}) == ["$.schema_version: 0 is not 1"]
     metrics["cells"]["toy_choice"]["metrics"]["accuracy"]["interval"] = [0.5]
     assert errors(METRICS, metrics) == ["$.cells.toy_choice.metrics.accuracy: fits none of 2 forms"]
+
+
+def test_any_character_may_stand_in_a_sample(results: Results, tmp_path: Path) -> None:
+    """Some passages hold U+2028, which ends a line for str.splitlines."""
+    samples = written(results, "toy_choice")
+    samples[0]["prompts"], samples[1]["prediction"] = ["one\u2028two"], "three\x85four"
+    write_jsonl(tmp_path / "samples" / "a.jsonl", samples)
+    assert read_jsonl(tmp_path / "samples" / "a.jsonl") == samples
+    read = Results(tmp_path, {}, {})
+    assert [sample["id"] for sample in read.samples("a")] == [sample["id"] for sample in samples]
+    assert read.samples("a")[1]["prediction"] == "three\x85four" and "prompts" not in read.samples("a")[0]
+    assert read.whole_samples("a", {"test-0"}) == {"test-0": samples[0]}
+    (tmp_path / "samples" / "a.jsonl").write_text("{")
+    with pytest.raises(DataError, match=r"a\.jsonl: cannot read the samples"):
+        Results(tmp_path, {}, {}).samples("a")
