@@ -84,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
         ) from stop
     if metrics is not None:
         print_table(metrics)
+        print(f"Report: {out / 'report.html'}")
     return 0
 
 
