@@ -8,7 +8,7 @@ examples:
 /image FILE shows a picture: on a line of its own it belongs to the next question, inside a question it stands where it
 is written. /help lists the other commands. Ctrl-C stops an answer; Ctrl-D or /quit leaves. What was said before is not
 read again, so a turn costs its own tokens only. When the input is not a terminal, each line is a turn and the answers,
-nothing else, go to standard output.
+nothing else, go to standard output; a line that fails is named on standard error, and the exit code is 3 then.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from kosmos.cli.chat_line import COMMANDS, Command, parse_line
 from kosmos.cli.engine_options import add_engine_options, open_engine
 from kosmos.cli.tables import counted, printable
 from kosmos.cli.user_modules import import_modules
-from kosmos.errors import Interrupted, KosmosError, PromptTooLong, UsageError
+from kosmos.errors import DataError, Interrupted, KosmosError, PromptTooLong, UsageError
 
 if TYPE_CHECKING:
     from kosmos.api import Chat
@@ -81,9 +81,11 @@ class _Conversation:
         self._run = run
         self._shown: list[Image] = []  # pictures that wait for a question
         self._retries = 0
+        self._failed = 0
         self._interactive = sys.stdin.isatty()
 
     def run(self) -> None:
+        """Raises DataError at the end of an input that is no terminal, when lines of it failed."""
         if self._interactive:
             with contextlib.suppress(ImportError):
                 import readline  # noqa: F401  gives `input` a history
@@ -95,17 +97,18 @@ class _Conversation:
                 meant = parse_line(line)
                 if isinstance(meant, Command):
                     if meant.name == "quit":
-                        return
+                        break
                     self._do(meant)
                 elif meant:
                     self._ask(meant)
             except Interrupted:
                 raise
-            except PromptTooLong as error:
-                hint = "; here: /reset, /undo" if self._chat.turns else ""
-                _say(f"{error}{hint}")
             except KosmosError as error:
-                _say(str(error))
+                hint = "; here: /reset, /undo" if isinstance(error, PromptTooLong) and self._chat.turns else ""
+                _say(f"{error}{hint}")
+                self._failed += 1
+        if self._failed and not self._interactive:  # whoever reads the answers by their number must know
+            raise DataError(f"{counted(self._failed, 'line')} of the input failed, as said above")
 
     def _read_line(self) -> str | None:
         """The next line, or None at the end."""
@@ -128,6 +131,7 @@ class _Conversation:
             case "reset":
                 self._chat.reset()
                 self._shown = []
+                self._confirm("all is forgotten")
             case "undo":
                 self._undo()
             case "retry":
@@ -188,8 +192,15 @@ class _Conversation:
     def _undo(self) -> None:
         if self._shown:
             self._shown = []
+            self._confirm("the pictures are taken back")
         else:
             self._chat.undo()
+            self._confirm(f"taken back; {counted(len(self._chat.turns) // 2, 'turn')} left")
+
+    def _confirm(self, message: str) -> None:
+        """Tell a person, not a pipe."""
+        if self._interactive:
+            _say(message)
 
     def _retry(self) -> None:
         turns = list(self._chat.turns)
@@ -241,10 +252,10 @@ def _changed(options: Decoding, name: str, value: str) -> Decoding:
         given: Any = json.loads(value)
     except ValueError:
         given = value.strip()
-    made = Decoding.from_fields({name.replace("-", "_"): given}, options)
-    if made.num_results > 1:
+    name = name.replace("-", "_")
+    if name == "num_results" and given != 1:
         raise UsageError("a chat has one answer; leave num_results as it is")
-    return made
+    return Decoding.from_fields({name: given}, options)
 
 
 def _content(document: Document) -> list[str | dict[str, str]]:

@@ -106,28 +106,32 @@ def test_reset_undo_and_retry(talk: Talk, chat: Chat, engine: Engine) -> None:
     answers, said = talk("what is it?", "two dogs", "/undo", "two dogs", "/retry", "/reset", "what is it?")
     assert answers == [first, second, second, second, first]
     assert said == ["without drawing the answer is the same; /set temperature 0.8 draws"]
-    answers, said = talk("/undo", "/retry", "what is it?")
+    answers, said = talk("/undo", "/retry", "what is it?", code=3)
     assert answers == [first]
-    assert said == ["there is no turn to take back"] * 2
+    assert said[:2] == ["there is no turn to take back"] * 2
     answers, _ = talk("/image cat.png", "/undo", "what is it?")
     assert answers == [first]
 
 
 def test_settings(talk: Talk, engine: Engine) -> None:
     options = ["--set", "temperature=1.5", "--set", "max-new-tokens=8"]
-    answers, said = talk("an image", "/retry", "/set seed = 1", "/retry", "/set seed", "/set sed 3", options=options)
+    lines = ["an image", "/retry", "/set seed = 1", "/retry", "/set seed", "/set sed 3"]
+    answers, said = talk(*lines, options=options, code=3)
     drawn = [kosmos.chat(engine, max_new_tokens=8, temperature=1.5, seed=seed).say("an image") for seed in range(4)]
     assert answers == [drawn[0], drawn[1], drawn[3]]  # each retry is a draw of its own
     assert len(set(answers)) == 3
     assert said[0] == "/set seed wants a value, as in /set temperature 0.8"
     assert said[1].startswith("unknown option 'sed' (did you mean 'seed'?)")
-    _, said = talk("/set", "/set temperature -1", "/set num_beams 2", "/set num_results 2", options=options)
+    _, said = talk("/set", "/set temperature -1", "/set num_beams 2", "/set num_results 2", options=options, code=3)
     assert {"temperature 1.5", "max_new_tokens 8", "seed 0"} <= set(said)
-    assert said[-3:] == [
+    assert said[-4:] == [
         "temperature is -1; it must be 0 (greedy) or a positive number".replace("-1", "-1.0"),
         "beams and drawing exclude each other; leave out num_beams or temperature",
         "a chat has one answer; leave num_results as it is",
+        "kosmos: error: 3 lines of the input failed, as said above",
     ]
+    _, said = talk("/set num_results 2", code=3)  # without drawing, too
+    assert said[0] == "a chat has one answer; leave num_results as it is"
     beams, _ = talk("an image", options=["--set", "num_beams=3"])
     assert beams == [kosmos.chat(engine, num_beams=3).say("an image")]
 
@@ -151,18 +155,22 @@ def test_text_never_becomes_a_special_token(talk: Talk, monkeypatch: pytest.Monk
 
 def test_what_goes_wrong_is_said_and_the_chat_goes_on(talk: Talk, chat: Chat) -> None:
     answers, said = talk(
-        "/image nowhere.png", "/image text.png", "what is /image text.png ?", "/rest", "/undo 3", "what is it?"
+        *("/image nowhere.png", "/image text.png", "what is /image text.png ?", "/rest", "/undo 3", "what is it?"),
+        code=3,
     )
     assert answers == [chat.say("what is it?")]
     assert said[0] == "nowhere.png: cannot read the picture: No such file or directory"
     assert said[1].startswith("text.png: not a PNG") and said[2] == said[1]
     assert said[3].startswith("no command /rest (did you mean 'reset'?)")
     assert said[4].startswith("/undo stands alone")
+    assert said[5:] == ["kosmos: error: 5 lines of the input failed, as said above"]
+    _, said = talk("/image nowhere.png", "/quit", code=3)
+    assert said[1:] == ["kosmos: error: 1 line of the input failed, as said above"]
 
 
 def test_a_conversation_that_is_too_long_says_so(talk: Talk, chat: Chat) -> None:
     long = "of " * 55
-    answers, said = talk(long, long, "/reset", "what is it?", "/reset", "of " * 200)
+    answers, said = talk(long, long, "/reset", "what is it?", "/reset", "of " * 200, code=3)
     assert len(answers) == 2
     assert answers[1] == chat.say("what is it?")
     assert "the conversation has outgrown the model's length of 128 tokens" in said[0]
@@ -174,7 +182,8 @@ def test_a_conversation_that_is_too_long_says_so(talk: Talk, chat: Chat) -> None
 
 def test_save(talk: Talk, folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "my chat.json"
-    answers, said = talk("/image cat.png", "what is it?", f"/save {file}", "of", f"/save {file}", "/save", "/save /x/y")
+    lines = ["/image cat.png", "what is it?", f"/save {file}", "of", f"/save {file}", "/save", "/save /x/y"]
+    answers, said = talk(*lines, code=3)
     saved = json.loads(file.read_text(encoding="utf-8"))
     assert saved["turns"] == [
         {"role": "user", "content": [{"image": str(folder / "cat.png")}, "what is it?"]},
@@ -264,6 +273,10 @@ def test_a_terminal(folder: Path, engine: Engine) -> None:
         wait_for("1 picture for the next question")
         os.write(leader, b"what is it?\n")
         wait_for(kosmos.chat(engine, max_new_tokens=6).say(folder / "cat.png", "what is it?"))
+        os.write(leader, b"/undo\n")
+        wait_for("taken back; 0 turns left")
+        os.write(leader, b"/reset\n")
+        wait_for("all is forgotten")
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 4
     finally:
