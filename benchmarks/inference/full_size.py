@@ -264,6 +264,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     options.add_argument("--precision", choices=("bf16", "fp32"), default="", help="default: bf16; with --small fp32")
     options.add_argument("--pairs", type=int, default=3, help="runs of each contestant that count")
     options.add_argument("--batch", type=int, default=32, help="prompts in a batch, of both")
+    options.add_argument("--static-decode", action="store_true", help="steps of fixed shape, as CUDA graphs")
     options.add_argument("--small", action="store_true", help="a tiny model: only to see that it runs")
     args = options.parse_args(arguments)
     refused = refusal(args.device, args.small)
@@ -271,7 +272,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         options.exit(2, f"{refused}\n")
     size = SMALL if args.small else FULL
     precision: Precision = args.precision or ("fp32" if args.small else "bf16")
-    pair = Pair(model_config(args.small), args.device, precision)
+    pair = Pair(model_config(args.small), args.device, precision, static_decode=args.static_decode)
     bandwidth = copy_bandwidth(pair.device, size.copied_bytes)
     rows: list[dict[str, Any]] = []
     captions = [Document(picture(pair, number), "An image of") for number in range(size.pictures)]

@@ -47,7 +47,12 @@ class Pair:
     """Our model and theirs, on the same random weights. bf16: theirs is converted, ours has the Engine's option."""
 
     def __init__(
-        self, config: Kosmos2Config, device: str = "cpu", precision: Precision = "fp32", max_slots: int = 64
+        self,
+        config: Kosmos2Config,
+        device: str = "cpu",
+        precision: Precision = "fp32",
+        max_slots: int = 64,
+        static_decode: bool = False,
     ) -> None:
         with tempfile.TemporaryDirectory() as folder:
             self.tokenizer: Tokenizer = synthetic.tokenizer("", Path(folder))
@@ -60,7 +65,8 @@ class Pair:
         self.theirs = theirs.to(device=self.device, dtype=self.dtype)
         self.model = model.to(self.device)
         self.processor = Processor(self.tokenizer, model.config)
-        self.engine = Engine(self.model, self.processor, precision=precision, max_slots=max_slots)
+        options: dict[str, Any] = {"precision": precision, "max_slots": max_slots, "static_decode": static_decode}
+        self.engine = Engine(self.model, self.processor, **options)
 
     @classmethod
     def of(cls, shape: Shape) -> Pair:

@@ -446,7 +446,7 @@ class Soak:
             "pool": engine.pool.num_bytes,
             "embeddings": engine.embeddings._num_bytes,
             "features": engine.features._num_bytes,
-            "tries": len(engine._tries),
+            "tries": len(engine.tries),
             "objects": len(gc.get_objects()),
         }
 

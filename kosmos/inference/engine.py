@@ -6,12 +6,12 @@ stated for fp32 and tested so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TypeVar, overload
+from typing import overload
 
 import numpy as np
 import torch
@@ -22,32 +22,24 @@ from kosmos.batch import Sequence as Row
 from kosmos.config import Precision
 from kosmos.document import Document
 from kosmos.errors import PromptTooLong, UsageError
-from kosmos.inference.beams import BeamLoop
+from kosmos.inference.batching import in_batches
 from kosmos.inference.cache import SlotPool, Step
-from kosmos.inference.decode_loop import DecodeLoop
+from kosmos.inference.continuing import NameTries, decode, stream
 from kosmos.inference.decode_step import PackedDecoder, step_dtype
 from kosmos.inference.embedding_cache import EmbeddingCache
 from kosmos.inference.embedding_store import DEFAULT_MAX_BYTES, EmbeddingStore
 from kosmos.inference.feature_cache import FeatureCache
 from kosmos.inference.generation import Decoding, Generation, Score
-from kosmos.inference.memory import is_out_of_memory
-from kosmos.inference.names import NameTrie
 from kosmos.inference.prefix import InputKey, Prefix
 from kosmos.inference.quantization import Quantization, check_quantization
-from kosmos.inference.scoring import continuation_ids, score_prefixes, trailing_text
-from kosmos.inference.sharing import Stretch, batches, common_length, identities, stretches
+from kosmos.inference.scoring import MOST_COLUMNS, score_prefixes
+from kosmos.inference.sharing import Stretch, common_length, identities, stretches
 from kosmos.inference.static_decode import StaticSteps
 from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
 
 # Padded tokens of one prefill: large enough to fill the cores, small enough for the memory of a laptop.
 _TOKEN_BUDGET = 8192
-# Documents encoded ahead and sorted by length together; bounds the memory of their pictures.
-_WINDOW = 1024
-# Tries of names kept, one for each text that a prompt may end with.
-_MAX_TRIES = 64
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -121,7 +113,7 @@ class Engine:
         self.static_decode = static_decode
         self._packed: PackedDecoder | None = None
         self._static: StaticSteps | None = None
-        self._tries: dict[tuple[tuple[str, ...], tuple[str, ...]], NameTrie] = {}
+        self.tries = NameTries(self)
         self._forbidden = _forbidden(processor, config.vocab_size).to(self.device)
 
     # -- prompts ---------------------------------------------------------------------------------------------------
@@ -136,11 +128,11 @@ class Engine:
         Raises UsageError when a prompt leaves no room for an answer, or the slots do not suffice.
         """
         if isinstance(document, Document):
-            return self._prefill([document], [self.encode(document)])[0]
+            return self.prefill_rows([document], [self.encode(document)])[0]
         documents = list(document)
         rows = [self.encode(item) for item in documents]
         self.pool.check_room(len(rows))
-        return self._prefill(documents, rows)
+        return self.prefill_rows(documents, rows)
 
     def encode(self, document: Document) -> Row:
         """A prompt as ids and features. Raises PromptTooLong when it leaves no room for an answer."""
@@ -152,14 +144,15 @@ class Engine:
             )
         return row
 
-    def _prefill(self, documents: Sequence[Document], rows: Sequence[Row]) -> list[Prefix]:
+    def prefill_rows(self, documents: Sequence[Document], rows: Sequence[Row]) -> list[Prefix]:
+        """As `prefill`, for prompts encoded already; shared beginnings are read once."""
         if not rows:
             return []
         keys = [self._input_keys(row) for row in rows]
         handles = self.pool.acquire(len(rows))
         logits: dict[int, Tensor] = {}
         try:
-            for parts in _passes(stretches(self._identities(rows, keys))):
+            for parts in _passes(stretches(self.identities(rows))):
                 leaders = [part.members[0] for part in parts]
                 made = self._read(
                     [
@@ -185,16 +178,17 @@ class Engine:
     def _input_keys(self, row: Row) -> tuple[InputKey, ...]:
         return tuple(InputKey(item.start, item.num_slots, self.features.content_key(item)) for item in row.inputs)
 
-    def _identities(self, rows: Sequence[Row], keys: Sequence[tuple[InputKey, ...]]) -> list[np.ndarray]:
+    def identities(self, rows: Sequence[Row]) -> list[np.ndarray]:
+        """Rows as ids that are equal where the model would see the same, pictures included."""
         contents: dict[str, int] = {}
         return [
-            identities(row.token_ids, [(key.start, key.num_slots, key.content) for key in row_keys], contents)
-            for row, row_keys in zip(rows, keys)
+            identities(row.token_ids, [(k.start, k.num_slots, k.content) for k in self._input_keys(row)], contents)
+            for row in rows
         ]
 
     def reread(self, prefix: Prefix, document: Document, take: bool = False) -> Prefix:
         """See `Prefix.reread`."""
-        self._check_own([prefix])
+        self.check_own([prefix])
         row = self.encode(document)
         keys = self._input_keys(row)
         contents: dict[str, int] = {}
@@ -322,106 +316,19 @@ class Engine:
         `names`: the answer is one of these (with the space before it, as in `score`), found by beam search in their
         trie; `max_new_tokens` is then as large as the longest needs, and stop strings do not act.
         """
-        if len(prefixes) != len(options):
-            raise UsageError(f"{len(prefixes)} prefixes, but {len(options)} decodings")
-        if names is not None and any(option.temperature > 0 for option in options):
-            raise UsageError("a name is searched for, not drawn; leave out temperature")
-        self._check_own(prefixes)
-        handles = [prefix.handle for prefix in prefixes]
-        if len(set(handles)) < len(handles):
-            raise UsageError("the same prefix is there twice; fork() it to continue it in two ways at once")
-        made: dict[int, Generation] = {}
-        beams: dict[int, list[int]] = {}
-        for index, option in enumerate(options):
-            if option.num_beams > 1 or names is not None:
-                beams.setdefault(option.num_beams, []).append(index)
-        tries = [None if names is None else self._trie(prefix, tuple(names)) for prefix in prefixes]
-        for chosen in beams.values():
-            searched = self._search([(prefixes[i], options[i], tries[i]) for i in chosen])
-            made.update(zip(chosen, searched))
-        plain = [index for index in range(len(prefixes)) if index not in made]
-        made.update(zip(plain, self._continue([prefixes[i] for i in plain], [options[i] for i in plain])))
-        return [made[index] for index in range(len(prefixes))]
+        return decode(self, prefixes, options, names)
 
-    def _check_own(self, prefixes: Sequence[Prefix]) -> None:
+    def check_own(self, prefixes: Sequence[Prefix]) -> None:
         """Another engine's handle may be the number of a slot here, with another prompt in it."""
         if any(prefix.engine is not self for prefix in prefixes):
             raise UsageError("the prefix is another engine's; prefill its document with this one")
-
-    def _search(self, jobs: Sequence[tuple[Prefix, Decoding, NameTrie | None]]) -> list[Generation]:
-        """Beam search of prompts with the same number of beams."""
-        loop = BeamLoop(self, jobs)
-        with self._running():
-            while loop.active:
-                loop.advance()
-            return [loop.result(row) for row in range(len(jobs))]
-
-    def _continue(self, prefixes: Sequence[Prefix], options: Sequence[Decoding]) -> list[Generation]:
-        """Greedy or drawn continuations; further draws run beside the first ones while slots are free."""
-        waiting = [(row, draw) for draw in range(max((o.num_results for o in options), default=0))
-                   for row, option in enumerate(options) if draw < option.num_results]  # fmt: skip
-        results: dict[tuple[int, int], Generation] = {}
-        while waiting:
-            jobs: dict[tuple[int, int], Prefix] = {}
-            forks: list[Prefix] = []
-            used: set[int] = set()
-            try:
-                for row, draw in waiting:
-                    if row not in used:
-                        used.add(row)
-                        jobs[row, draw] = prefixes[row]
-                    elif self.pool.num_free:
-                        forks.append(prefixes[row].fork())
-                        jobs[row, draw] = forks[-1]
-                loop = DecodeLoop(self, list(jobs.values()), [options[row].of_draw(draw) for row, draw in jobs])
-                with self._running():
-                    while loop.active:
-                        loop.advance()
-            finally:
-                for fork in forks:
-                    fork.free()
-            results.update((job, loop.result(index)) for index, job in enumerate(jobs))
-            waiting = [job for job in waiting if job not in results]
-        return [
-            replace(results[row, 0], others=tuple(results[row, draw] for draw in range(1, option.num_results)))
-            for row, option in enumerate(options)
-        ]
-
-    def _trie(self, prefix: Prefix, names: tuple[str, ...]) -> NameTrie:
-        """The names' tokens as they follow this prompt's last text."""
-        tail = trailing_text(prefix.document)
-        key = (tuple(text.text for text in tail), names)
-        if key not in self._tries:
-            if len(self._tries) >= _MAX_TRIES:
-                self._tries.clear()
-            self._tries[key] = NameTrie(names, [continuation_ids(self, tail, name, include_end=True) for name in names])
-        trie = self._tries[key]
-        if len(prefix) + trie.max_length > self.max_length:
-            raise UsageError(
-                f"the prompt ({len(prefix)} tokens) and the longest name ({trie.max_length}) exceed the limit of "
-                f"{self.max_length} tokens; shorten one of them"
-            )
-        return trie
 
     def stream(self, prefix: Prefix, options: Decoding) -> Iterator[str]:
         """Text deltas of one continuation; see `Prefix.stream`."""
         if options.num_results > 1:
             raise UsageError(f"num_results is {options.num_results}, but only one text can be streamed")
-        self._check_own([prefix])
-        return self._stream(prefix, options)
-
-    def _stream(self, prefix: Prefix, options: Decoding) -> Iterator[str]:
-        if options.num_beams > 1:  # which beam wins is known at the end only
-            yield self.decode([prefix], [options])[0].text
-            return
-        # A fork, because the caller may use the prefix between two deltas.
-        with prefix.fork() as own:
-            loop = DecodeLoop(self, [own], [options], stream=True)
-            while loop.active:
-                loop.advance()
-                delta = loop.take_delta()
-                if delta:
-                    yield delta
+        self.check_own([prefix])
+        return stream(self, prefix, options)
 
     def generate(
         self,
@@ -447,10 +354,13 @@ class Engine:
         if len(each) != len(documents):
             raise UsageError(f"{len(documents)} prompts, but {len(each)} options")
 
+        # A beam writes a column a token; of names, as many as the longest has, which is less than this.
+        columns = max((option.max_new_tokens * option.num_beams for option in each), default=0)
+
         def work(chosen: list[int], prefixes: list[Prefix]) -> list[Generation]:
             return self.decode(prefixes, [each[index] for index in chosen], names)
 
-        return self._in_batches(documents, batch_size, work)
+        return in_batches(self, documents, batch_size, columns, work)
 
     def score(
         self,
@@ -470,7 +380,7 @@ class Engine:
         def work(chosen: list[int], prefixes: list[Prefix]) -> list[list[Score]]:
             return self.score_prefixes(prefixes, [each[index] for index in chosen], include_end=include_end)
 
-        return self._in_batches(documents, batch_size, work)
+        return in_batches(self, documents, batch_size, MOST_COLUMNS, work)
 
     def score_prefixes(
         self, prefixes: Sequence[Prefix], candidates: Sequence[Sequence[str]], *, include_end: bool = False
@@ -478,7 +388,7 @@ class Engine:
         """As `score`, for prompts already read."""
         if len(prefixes) != len(candidates):
             raise UsageError(f"{len(prefixes)} prefixes, but {len(candidates)} lists of candidates")
-        self._check_own(prefixes)
+        self.check_own(prefixes)
         with self._running():
             return score_prefixes(self, prefixes, candidates, include_end)
 
@@ -488,68 +398,10 @@ class Engine:
         self._packed = self._static = None
         self.embeddings.clear()
 
-    def _in_batches(
-        self,
-        documents: Sequence[Document],
-        batch_size: int | None,
-        work: Callable[[list[int], list[Prefix]], list[Result]],
-    ) -> list[Result]:
-        """Do `work` (indices and their prefixes to results) over all documents, batch by batch; results in order."""
-        limit = self.pool.num_free if batch_size is None else min(batch_size, self.pool.num_free)
-        if limit < 1:
-            reason = "it must be at least 1" if batch_size is not None and batch_size < 1 else "all slots are in use"
-            raise UsageError(f"no room for a batch: batch_size is {batch_size}: {reason}")
-        results: dict[int, Result] = {}
-        for first in range(0, len(documents), _WINDOW):
-            window = documents[first : first + _WINDOW]
-            rows = [self.encode(document) for document in window]
-            keys = [self._input_keys(row) for row in rows]
-            waiting = batches(self._identities(rows, keys), limit, _TOKEN_BUDGET)[::-1]
-            while waiting:
-                chosen = waiting.pop()
-                indices = [first + index for index in chosen]
-                made = self._attempt([window[i] for i in chosen], [rows[i] for i in chosen], indices, work)
-                if made is not None:
-                    results.update(zip(indices, made, strict=True))
-                    continue
-                self._after_out_of_memory(len(rows[chosen[0]]), len(chosen))
-                half = len(chosen) // 2
-                waiting += [chosen[half:], chosen[:half]]
-        return [results[index] for index in range(len(documents))]
-
-    def _attempt(
-        self,
-        documents: list[Document],
-        rows: list[Row],
-        indices: list[int],
-        work: Callable[[list[int], list[Prefix]], list[Result]],
-    ) -> list[Result] | None:
-        """One batch, or None when the memory did not suffice."""
-        prefixes: list[Prefix] = []
-        try:
-            prefixes = self._prefill(documents, rows)
-            return work(indices, prefixes)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            return None
-        finally:
-            for prefix in prefixes:
-                prefix.free()
-
-    def _after_out_of_memory(self, num_tokens: int, num_prompts: int) -> None:
-        """Free what can be freed. Raises UsageError when a single prompt did not fit."""
-        self.num_halvings += 1
-        self.pool.shrink()
-        self.embeddings.release()
-        self.features.clear()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        if num_prompts == 1:
-            raise UsageError(
-                f"out of memory with a single prompt of {num_tokens} tokens: use a shorter one, fewer beams or "
-                "results, precision bf16, or a machine with more memory"
-            )
+    @property
+    def token_budget(self) -> int:
+        """Padded tokens of one pass over prompts."""
+        return _TOKEN_BUDGET
 
     @property
     def forbidden(self) -> Tensor:

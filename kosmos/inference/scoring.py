@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # Candidate tokens in one row of a pass, and in all its rows: bound the mask and the logits.
 _ROW_TOKENS = 256
 _PASS_TOKENS = 4096
+# Columns that scoring writes behind a prompt, but for a candidate that is longer by itself.
+MOST_COLUMNS = _ROW_TOKENS
 
 
 @dataclass

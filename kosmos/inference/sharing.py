@@ -6,7 +6,7 @@ each shared stretch is run once, copied, and continued.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -77,10 +77,11 @@ def _split(
         first = place
 
 
-def batches(prompts: Sequence[np.ndarray], max_rows: int, token_budget: int) -> list[list[int]]:
+def batches(prompts: Sequence[np.ndarray], rows_that_fit: Callable[[int], int], token_budget: int) -> list[list[int]]:
     """Indices of prompts in batches: those with a shared beginning together, else of similar length, longest first.
 
-    `token_budget` bounds the padded tokens that a batch has to run (at least one prompt a batch).
+    `rows_that_fit` says how many prompts may be together when the longest has so many tokens; `token_budget` bounds the
+    tokens that a batch has to run. At least one prompt a batch.
     """
     order = sorted(range(len(prompts)), key=lambda index: prompts[index].tolist())
     families: list[list[int]] = []
@@ -94,12 +95,14 @@ def batches(prompts: Sequence[np.ndarray], max_rows: int, token_budget: int) -> 
             families.append([index])
     families.sort(key=lambda family: (-max(len(prompts[index]) for index in family), family[0]))
     made: list[list[int]] = []
-    tokens = 0
+    tokens = longest = 0
     for index in (index for family in families for index in family):
         own = len(prompts[index]) - (shared_of.get(index, 0) if made and made[-1] else 0)
-        if not made or len(made[-1]) == max_rows or tokens + own > token_budget:
+        longest = max(longest, len(prompts[index]))
+        if not made or len(made[-1]) >= rows_that_fit(longest) or tokens + own > token_budget:
             made.append([])
-            own, tokens = len(prompts[index]), 0
+            own = longest = len(prompts[index])
+            tokens = 0
         made[-1].append(index)
         tokens += own
     return made

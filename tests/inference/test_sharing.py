@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from kosmos.document import Document, Segment
 from kosmos.errors import UsageError
+from kosmos.inference import batching
 from kosmos.inference import engine as engine_module
+from kosmos.inference.batching import rows_that_fit
 from kosmos.inference.cache import SlotPool
 from kosmos.inference.engine import Engine
 from kosmos.inference.generation import Decoding
@@ -54,7 +56,7 @@ def test_stretches_of_a_family() -> None:
 
 @given(prompts, st.integers(1, 4), st.integers(1, 40))
 def test_batches_hold_each_prompt_once(found: list[np.ndarray], max_rows: int, budget: int) -> None:
-    made = batches(found, max_rows, budget)
+    made = batches(found, lambda longest: max_rows, budget)
     assert sorted(index for batch in made for index in batch) == list(range(len(found)))
     assert all(1 <= len(batch) <= max_rows for batch in made)
     for batch in made:
@@ -68,7 +70,7 @@ def test_batches_keep_families_together() -> None:
     strangers = [np.full(size, 7 + size) for size in (80, 120)]
     found = [family[0], strangers[0], family[1], strangers[1], family[2]]
     # 100 + 10 + 9: a family is cheap, and fits where three strangers would not.
-    assert [sorted(batch) for batch in batches(found, 8, 130)] == [[3], [0, 2, 4], [1]]
+    assert [sorted(batch) for batch in batches(found, lambda longest: 8, 130)] == [[3], [0, 2, 4], [1]]
 
 
 def test_pictures_are_told_apart() -> None:
@@ -225,3 +227,24 @@ def test_draws(engine: Engine) -> None:
     again = cramped.generate(asked, options=option)
     assert [[r.token_ids for r in g.all] for g in again] == [[r.token_ids for r in g.all] for g in made]
     assert cramped.pool.num_free == 3
+
+
+def test_keys_and_values_bound_a_batch(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 long prompts with one beginning are cheap to read, but their keys and values must fit too."""
+    assert [rows_that_fit(1000, length) for length in (100, 128, 129, 600, 2000)] == [4, 4, 2, 1, 1]
+    config = engine.model.config.decoder
+    column = 2 * config.num_layers * config.hidden_size * 4
+    asked = questions()
+    wanted = [made.token_ids for made in engine.generate(asked, 6)]
+    sizes: list[int] = []
+    decode = engine.decode
+
+    def counting(prefixes: Any, *rest: Any) -> Any:
+        sizes.append(len(prefixes))
+        return decode(prefixes, *rest)
+
+    monkeypatch.setattr(engine, "decode", counting)
+    monkeypatch.setattr(batching, "_CPU_BYTES", 2 * 64 * column)
+    assert batching.room(engine) == 128
+    assert [made.token_ids for made in engine.generate(asked, 6)] == wanted
+    assert sizes == [2, 2, 2]
