@@ -16,6 +16,7 @@ from kosmos.errors import UsageError
 from kosmos.evaluation.benchmark import Benchmark
 from kosmos.evaluation.benchmark_runner import RunSettings, run_benchmarks
 from kosmos.evaluation.cells import Cell
+from kosmos.evaluation.files import read_json
 from kosmos.evaluation.plan import make_plan
 from kosmos.evaluation.progress import EvaluationProgress
 from kosmos.evaluation.ranks import open_ranks
@@ -27,6 +28,7 @@ from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
 from kosmos.runs import WEIGHTS_FILE, resolve
 from kosmos.storage import file_sha256
+from kosmos.training.threads import set_threads
 
 # Room that a prompt leaves for an answer of unknown length.
 _ANSWER_TOKENS = 64
@@ -54,6 +56,7 @@ def evaluate_cells(
     ranks = open_ranks()
     if device == "cuda" and ranks.size > 1:
         device = f"cuda:{ranks.rank % torch.cuda.device_count()}"
+    threads = settle_threads(out)
     folder = resolve(model)
     engine = Engine(
         Kosmos.from_pretrained(folder).to(device),
@@ -62,7 +65,13 @@ def evaluate_cells(
         max_slots=max_slots,
         pictures_per_call=_PICTURES_PER_CALL,
     )
-    facts = {"model": str(model), "data": str(data), "precision": precision, "device": torch.device(device).type}
+    facts = {
+        "model": str(model),
+        "data": str(data),
+        "precision": precision,
+        "device": torch.device(device).type,
+        "threads": threads,
+    }
     settings = RunSettings(out, model_key(model, precision, device), skip_broken, facts)
     plan = make_plan(cells, folder_in(data), Fits(engine), _latents(engine), limit)
     with EvaluationProgress(plan.cost, len(cells), "Evaluation", quiet or ranks.rank > 0) as progress:
@@ -76,6 +85,16 @@ def evaluate_cells(
         results = load_results(out)
         write_table1_report(results, examples_of(results, data, plan))
     return metrics
+
+
+def settle_threads(out: Path) -> int:
+    """Use as many CPU threads as this evaluation began with: their number moves the last bits of every sum.
+
+    It is not the same by itself: torchrun gives each of its processes one thread, and a process alone has them all.
+    """
+    path = out / "plan.json"
+    begun = read_json(path).get("facts", {}).get("threads", 0) if path.exists() else 0
+    return set_threads(int(begun))
 
 
 def folder_in(data: Path) -> Callable[[Benchmark], Path]:
