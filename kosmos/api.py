@@ -55,7 +55,7 @@ def load(
     is a folder that keeps embeddings of pictures for later processes. `pictures_per_call` encodes exactly so many at a
     time: to the bit, a picture then does not depend on those beside it.
     """
-    folder = resolve(path)
+    folder, device = resolve(path), find_device(device)
     return Engine(
         Kosmos.from_pretrained(folder).to(device),
         Processor.load(folder),
@@ -69,13 +69,29 @@ def load(
     )
 
 
+def find_device(device: str | torch.device) -> torch.device:
+    """A device, once it is known to be there. Raises UsageError."""
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise UsageError(f"device {device}: unknown; use cpu or cuda") from None
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        there = f"finds no GPU but 0 to {count - 1}" if count else "finds no GPU"
+        raise UsageError(f"device {device}: this machine's torch {there}; leave it out to use the CPU")
+    return found
+
+
 def document(prompt: Prompt) -> Document:
     """A prompt as a Document. Raises UsageError for a part of an unknown type."""
     if isinstance(prompt, Document):
         return prompt
     parts = [prompt] if isinstance(prompt, str) else prompt
     if not isinstance(parts, Sequence) or isinstance(parts, bytes):
-        raise UsageError(f"a prompt is a Document, a string or a list of parts, not {type(prompt).__name__}")
+        raise UsageError(
+            f"a prompt is a Document, a string or a list of parts, not {type(prompt).__name__}; a picture alone is a "
+            "list of one"
+        )
     return Document(*(_segment(part) for part in parts))
 
 
@@ -129,6 +145,8 @@ def generate_batch(
     engine: Engine, prompts: Sequence[Prompt], *, names: Sequence[str] | None = None, **decoding: Any
 ) -> list[Generation]:
     """Continue many prompts in ragged batches, each as it would be alone; results in the order given."""
+    _refuse_string(prompts, "prompts")
+    _refuse_string(names, "names")
     return engine.generate([document(prompt) for prompt in prompts], options=_decoding(decoding), names=names)
 
 
@@ -149,6 +167,7 @@ def score(engine: Engine, prompt: Prompt, candidates: Sequence[str], *, include_
 
     `include_end` counts the closing `</s>`.
     """
+    _refuse_string(candidates, "candidates")
     return engine.score([document(prompt)], [list(candidates)], include_end=include_end)[0]
 
 
@@ -240,6 +259,12 @@ class Chat:
         finally:
             if self._prefix is not None and not self._prefix.is_held:  # an error in the midst of reading
                 self._prefix = None
+
+
+def _refuse_string(given: object, what: str) -> None:
+    """A string is a sequence of strings too, and its letters would be taken one by one."""
+    if isinstance(given, str):
+        raise UsageError(f"{what} must be a list, not one string: [{given[:40]!r}]")
 
 
 def _segment(part: Part) -> Segment | str:

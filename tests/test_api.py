@@ -53,6 +53,32 @@ def test_load_hands_the_options_on(folder: Path, engine: Engine) -> None:
         kosmos.load(folder, quantization="int3")  # type: ignore[arg-type]
 
 
+def test_devices_that_are_not_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for count, device, said in [
+        (0, "tpu", "device tpu: unknown; use cpu or cuda"),
+        (0, "cuda", "device cuda: this machine's torch finds no GPU; leave it out to use the CPU"),
+        (2, "cuda:2", "device cuda:2: this machine's torch finds no GPU but 0 to 1; leave it out to use the CPU"),
+    ]:
+        monkeypatch.setattr("torch.cuda.device_count", lambda count=count: count)
+        with pytest.raises(UsageError) as error:
+            kosmos.load(folder, device=device)
+        assert str(error.value) == said
+    assert api.find_device("cuda:1").index == 1
+
+
+def test_one_string_is_no_list(engine: Engine) -> None:
+    for call, said in [
+        (lambda: kosmos.generate_batch(engine, "an image"), "prompts must be a list, not one string: ['an image']"),
+        (lambda: kosmos.generate(engine, "an", names=" cat"), "names must be a list, not one string: [' cat']"),
+        (lambda: kosmos.score(engine, "an", " cat"), "candidates must be a list, not one string: [' cat']"),
+    ]:
+        with pytest.raises(UsageError) as error:
+            call()
+        assert str(error.value) == said
+    with pytest.raises(UsageError, match=r"a list of parts, not \w*Path; a picture alone is a list of one"):
+        kosmos.generate(engine, Path("cat.png"))  # type: ignore[arg-type]
+
+
 def test_load_names_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such run"):
         kosmos.load(tmp_path / "nowhere")

@@ -99,7 +99,7 @@ def _engines(args: argparse.Namespace) -> tuple[Engine, Engine | None]:
     """The engine to measure, and a plain one over the same weights where its scores may differ."""
     import torch
 
-    from kosmos.cli.engine_options import find_device
+    from kosmos.api import find_device
     from kosmos.inference.bench import random_model, shaped, small_processor
     from kosmos.inference.engine import Engine
     from kosmos.model.kosmos import Kosmos
@@ -107,7 +107,7 @@ def _engines(args: argparse.Namespace) -> tuple[Engine, Engine | None]:
     from kosmos.processor import Processor
     from kosmos.runs import resolve
 
-    device = torch.device(find_device(args.device))
+    device = find_device(args.device)
     if args.shape is not None:
         config = shaped(load_preset(args.shape), args.layers, args.width, args.vocabulary)
         # Weights of the type they are used in: the full size in fp32 is 5.4 GB.

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kosmos.cli.user_modules import add_import_option
-from kosmos.errors import UsageError
 
 if TYPE_CHECKING:
     from kosmos.inference.engine import Engine
@@ -43,21 +42,8 @@ def open_engine(args: argparse.Namespace, max_slots: int, pictures_per_call: int
         prefill_precision=args.prefill_precision,
         quantization=args.quantization,
         static_decode=args.static_decode,
-        device=find_device(args.device),
+        device=args.device,
         max_slots=max_slots,
         image_cache_dir=args.image_cache,
         pictures_per_call=pictures_per_call,
     )
-
-
-def find_device(name: str) -> str:
-    """A device's name as given, once it is known to be there."""
-    import torch
-
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"--device {name}: unknown; use cpu or cuda") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"--device {name}: this machine's torch finds no GPU; leave it out to use the CPU")
-    return name

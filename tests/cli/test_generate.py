@@ -181,7 +181,7 @@ def test_many_prompts_from_a_file(engine: Engine, tmp_path: Path, capsys: pytest
         (["model", "an", "--num-beams", "2", "--stream"], 2, "--stream shows one text as it comes"),
         (["model", "an", "--names", "nowhere.txt"], 3, "nowhere.txt: cannot read the names"),
         (["model", "an", "--names", "x", "--temperature", "1"], 2, "--names is a search"),
-        (["model", "an", "--device", "tpu9"], 2, "--device tpu9: unknown"),
+        (["model", "an", "--device", "tpu9"], 2, "device tpu9: unknown"),
         (["model", "of " * 200], 2, "tokens long"),
         ([], 2, "RUN"),
     ],
