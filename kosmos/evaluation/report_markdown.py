@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from kosmos.evaluation.stand_ins import stand_in_rows
 from kosmos.evaluation.verdict import METRIC_NAMES, NOVELTIES, baseline_cell, interval_cell, percent, verdict
 
 HEADINGS = ("Ability", "n", "Score", "95 % interval", "Chance", "Blank image", "Best cheap baseline", "Verdict")
@@ -43,6 +44,7 @@ def markdown(
             "pictures). Items without such a mark are in neither column.",
             table(rows, SPLIT_HEADINGS, _SPLIT_NUMERIC),
         ]
+    parts += _table1(report["abilities"])
     if pictures["sheet"]:
         parts += [f"![{presentation['sheet_title']}]({pictures['sheet']})", f"*{presentation['credit']}*"]
     if pictures["loss"]:
@@ -119,6 +121,25 @@ def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
         "the verdict also says when the strongest cheap baseline is not beaten with disjoint intervals.",
     ]
     return "\n".join(lines)
+
+
+def _table1(abilities: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The paper's datasets with what stands in for them here."""
+    found, without = stand_in_rows(abilities)
+    if not found:
+        return []
+    headings = ("Dataset of the paper", "Stand-in", "n", "Score", "95 % interval")
+    rows = [
+        (title, row["title"], str(row["n"]), percent(row["score"]), interval_cell(row["interval"]))
+        for title, row in found
+    ]
+    return [
+        "## Table 1 of the paper, on stand-ins",
+        "The same kind of question, of drawings and words that a small model can know: these scores say nothing of the "
+        "datasets'. `kosmos eval` takes the datasets themselves.",
+        table(rows, headings, (2, 3)),
+        f"No stand-in: {', '.join(without)}.",
+    ]
 
 
 def _facts(run: Mapping[str, Any]) -> str:
