@@ -56,7 +56,7 @@ def evaluate_cells(
     ranks = open_ranks()
     if device == "cuda" and ranks.size > 1:
         device = f"cuda:{ranks.rank % torch.cuda.device_count()}"
-    threads = settle_threads(out)
+    threads, max_slots = settle_threads(out), settle_batch_size(out, max_slots)
     folder = resolve(model)
     engine = Engine(
         Kosmos.from_pretrained(folder).to(device),
@@ -71,6 +71,7 @@ def evaluate_cells(
         "precision": precision,
         "device": torch.device(device).type,
         "threads": threads,
+        "batch_size": max_slots,
     }
     settings = RunSettings(out, model_key(model, precision, device), skip_broken, facts)
     plan = make_plan(cells, folder_in(data), Fits(engine), _latents(engine), limit)
@@ -92,9 +93,19 @@ def settle_threads(out: Path) -> int:
 
     It is not the same by itself: torchrun gives each of its processes one thread, and a process alone has them all.
     """
+    return set_threads(int(_begun(out).get("threads", 0)))
+
+
+def settle_batch_size(out: Path, asked: int) -> int:
+    """The batch size that this evaluation began with, for the same reason; or the one asked for."""
+    return int(_begun(out).get("batch_size", asked))
+
+
+def _begun(out: Path) -> dict[str, Any]:
+    """What plan.json says of the evaluation that goes on here."""
     path = out / "plan.json"
-    begun = read_json(path).get("facts", {}).get("threads", 0) if path.exists() else 0
-    return set_threads(int(begun))
+    facts: dict[str, Any] = read_json(path).get("facts", {}) if path.exists() else {}
+    return facts
 
 
 def folder_in(data: Path) -> Callable[[Benchmark], Path]:

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 # Documents encoded ahead and sorted by length together; bounds the memory of their pictures.
 _WINDOW = 1024
-# Keys and values that a batch may hold: on a CPU so many bytes, on a GPU this share of what is free.
+# Keys and values that a batch may hold: on a CPU so many bytes, on a GPU this share of all its memory (not of what is
+# free: batches should be the same in every run).
 _CPU_BYTES = 4 << 30
-_GPU_SHARE = 0.5
+_GPU_SHARE = 0.3
 
 Result = TypeVar("Result")
 Work = Callable[[list[int], list[Prefix]], list[Result]]
@@ -67,8 +68,7 @@ def room(engine: Engine) -> int:
     config = engine.model.config.decoder
     column = 2 * config.num_layers * config.hidden_size * step_dtype(engine.model.decoder, engine.precision).itemsize
     if engine.device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(engine.device)
-        return int((free + engine.pool.num_bytes) * _GPU_SHARE) // column
+        return int(torch.cuda.get_device_properties(engine.device).total_memory * _GPU_SHARE) // column
     return _CPU_BYTES // column
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from kosmos.evaluation.cells import Cell
-from kosmos.evaluation.table1_run import evaluate_cells, settle_threads
+from kosmos.evaluation.table1_run import evaluate_cells, settle_batch_size, settle_threads
 from kosmos.evaluation.tasks.table1 import get_benchmark
 from tests.evaluation.small_model import save_small, write_datasets
 
@@ -30,3 +30,9 @@ def test_an_evaluation_keeps_its_number_of_threads(tmp_path: Path, monkeypatch: 
         assert torch.get_num_threads() == used
         assert json.loads((tmp_path / "out" / "plan.json").read_text())["facts"]["threads"] == used
     assert settle_threads(tmp_path / "another") == 2 == torch.get_num_threads()
+
+
+def test_an_evaluation_keeps_its_batch_size(tmp_path: Path) -> None:
+    assert settle_batch_size(tmp_path, 16) == 16
+    (tmp_path / "plan.json").write_text('{"facts": {"batch_size": 8}}')
+    assert settle_batch_size(tmp_path, 16) == 8
