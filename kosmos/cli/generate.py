@@ -67,7 +67,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="false",
         help="end beams at N finished ones (true), when no better one is likely (false) or possible (never)",
     )
-    choice.add_argument("--num-results", type=positive, default=1, metavar="N", help="the N best beams, or N draws")
+    choice.add_argument(
+        "--num-results",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="the N best beams, or N draws; --json keeps texts of several lines apart",
+    )
     choice.add_argument("--names", type=Path, metavar="FILE", help="the answer is one of these, one a line (2 beams)")
     output = parser.add_argument_group("output of one prompt")
     output.add_argument("--stream", action="store_true", help="print the text while it comes")
@@ -90,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
         top_p=args.top_p,
         seed=args.seed,
         stop=tuple(args.stop or ()),
-        num_beams=args.num_beams or (1 if names is None else _BEAMS_FOR_NAMES),
+        num_beams=args.num_beams or (1 if names is None else max(_BEAMS_FOR_NAMES, args.num_results)),
         length_penalty=args.length_penalty,
         early_stopping=_EARLY_STOPPING[args.early_stopping],  # type: ignore[arg-type]
         num_results=args.num_results,

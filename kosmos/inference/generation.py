@@ -85,9 +85,9 @@ class Decoding:
         if self.num_results < 1:
             raise UsageError(f"num_results is {self.num_results}; it must be at least 1")
         if self.num_results > 1 and self.temperature == 0 and self.num_results > self.num_beams:
+            found = "greedy search finds one" if self.num_beams == 1 else f"{self.num_beams} beams find no more"
             raise UsageError(
-                f"num_results is {self.num_results}, but greedy search has one result and beam search num_beams "
-                f"({self.num_beams}); raise num_beams, or draw with a temperature"
+                f"num_results is {self.num_results}, but {found}; raise num_beams, or draw with a temperature"
             )
 
     def of_draw(self, draw: int) -> Decoding:

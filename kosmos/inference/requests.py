@@ -122,9 +122,12 @@ def _parse(
     identity: Any = number
     try:
         fields = json.loads(data.decode("utf-8-sig" if number == 1 else "utf-8"))
-        if not isinstance(fields, dict) or "prompt" not in fields:
-            raise DataError('a line is an object with "prompt"')
+        if not isinstance(fields, dict):
+            raise DataError('a line is an object, like {"prompt": ["An image of"]}')
         identity = fields.pop("id", number)
+        if "prompt" not in fields:
+            others = f"; its keys are: {', '.join(fields)}"[:80] if fields else ""
+            raise DataError(f'there is no "prompt" in the line{others}')
         prompt = fields.pop("prompt")
         parts: Sequence[Any] = [prompt] if isinstance(prompt, str) else prompt
         if not isinstance(parts, list):

@@ -131,6 +131,8 @@ def test_one_of_the_names(engine: Engine, tmp_path: Path, capsys: pytest.Capture
     assert main(words) == 0  # two beams
     expected = generate(engine, [Path("cat.png"), "The"], names=[f" {name}" for name in names], num_beams=2)
     assert capsys.readouterr().out == f"{expected.text}\n"
+    assert main([*words, "--num-results", "4"]) == 0  # as many beams as results
+    assert sorted(capsys.readouterr().out.splitlines()) == sorted(names)
 
 
 def test_many_prompts_from_a_file(engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -204,9 +204,9 @@ def test_names_are_whole_whatever_the_options(engine: Engine) -> None:
 def test_beams_and_draws_exclude_each_other() -> None:
     with pytest.raises(UsageError, match="exclude each other"):
         Decoding(num_beams=2, temperature=1.0)
-    with pytest.raises(UsageError, match="num_results is 3"):
+    with pytest.raises(UsageError, match="num_results is 3, but greedy search finds one; raise num_beams"):
         Decoding(num_results=3)
-    with pytest.raises(UsageError, match="num_results is 3"):
+    with pytest.raises(UsageError, match="num_results is 3, but 2 beams find no more; raise num_beams"):
         Decoding(num_beams=2, num_results=3)
     assert Decoding.from_fields({"num_beams": 3, "early_stopping": "never"}).early_stopping == "never"
     with pytest.raises(UsageError, match="early_stopping"):

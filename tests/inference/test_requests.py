@@ -68,8 +68,9 @@ def test_no_picture_stays_in_memory(tmp_path: Path) -> None:
     [
         ("{", 2, "not JSON: Expecting property name enclosed in double quotes at column 2"),
         ("[" * 100_000, 2, "not JSON: nested too deeply"),
-        ("[1]", 2, 'a line is an object with "prompt"'),
-        ('{"text": "a"}', 2, 'a line is an object with "prompt"'),
+        ("[1]", 2, 'a line is an object, like {"prompt": ["An image of"]}'),
+        ("{}", 2, 'there is no "prompt" in the line'),
+        ('{"promt": "a", "id": "b", "seed": 1}', "b", 'there is no "prompt" in the line; its keys are: promt, seed'),
         ('{"id": "b", "prompt": 3}', "b", '"prompt" is a string, or a list of strings and {"image": path}'),
         ('{"prompt": [{"picture": "cat.png"}]}', 2, 'or {"image": path}, not {"picture": "cat.png"}'),
         ('{"prompt": [{"image": "cat.png"}]}', 2, "cat.png: no such picture"),
