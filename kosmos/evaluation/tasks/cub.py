@@ -164,7 +164,7 @@ def names_sentence(example: Example) -> str:
 
 
 def question(example: Example) -> str:
-    """As the paper's text has it: no space behind the colon."""
+    """As the paper's text has it, without a space behind the colon; the category with its article, as in Figure 1."""
     return f"Question:what is the name of the {example.fields['group']} in the picture? Answer:"
 
 

@@ -67,7 +67,8 @@ BENCHMARK = Benchmark(
     mode="choice",
     read=read,
     split="validation",
-    prompts=(picture_choice_prompt("paper", question, (" no", " yes")),),
+    # P(yes) is that of the whole answer, so the sum counts, whatever the tokens.
+    prompts=(picture_choice_prompt("paper", question, (" no", " yes"), normalization="sum"),),
     metrics=("roc_auc", "accuracy"),
     source=Source(
         url="https://hatefulmemeschallenge.com",

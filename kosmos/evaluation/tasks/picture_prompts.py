@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from kosmos.document import Document, Text
-from kosmos.evaluation.benchmark import Prompt
+from kosmos.evaluation.benchmark import Normalization, Prompt
 from kosmos.evaluation.tasks.text_prompts import label_of
 from kosmos.example import Example
 
@@ -40,6 +40,7 @@ def picture_choice_prompt(
     *,
     rationale: Callable[[Example], Document] | None = None,
     keep_picture: bool = True,
+    normalization: Normalization = "per_token",
     note: str = "",
 ) -> Prompt:
     """Picture and words, then one of the candidates (each with the space before it), in the order of the labels."""
@@ -54,6 +55,7 @@ def picture_choice_prompt(
         context=context,
         answer=lambda example: candidates[label_of(example)],
         candidates=lambda example: candidates,
+        normalization=normalization,
         rationale=rationale,
         note=note,
     )

@@ -29,6 +29,7 @@ class Golden:
     rationale: Segments = ()
     stop: tuple[str, ...] = ()
     cut: str = "start"
+    normalization: str = "per_token"
 
 
 SENTIMENT = "Question: what is the sentiment of the opinion? Answer:"
@@ -88,6 +89,7 @@ GOLDEN: dict[tuple[str, str, str], Golden] = {
         (("[10001.png]", "Question: does this picture contain real hate speech? Answer:"),),
         (" no", " yes"),
         " yes",
+        normalization="sum",
     ),
     **{
         ("iq50", prompt, example): Golden(
@@ -284,7 +286,7 @@ def assert_golden(key: tuple[str, str, str], benchmark: Benchmark, prompt: Promp
     assert (prompt.stop, prompt.separator, prompt.normalization, prompt.cut) == (
         golden.stop,
         "",
-        "per_token",
+        golden.normalization,
         golden.cut,
     )
     assert_label(example, golden.answer, prompt, shown)

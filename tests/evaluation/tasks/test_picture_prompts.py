@@ -13,6 +13,7 @@ from kosmos.errors import DataError, UsageError
 from kosmos.evaluation.benchmark import Benchmark, Prompt
 from kosmos.evaluation.cells import Cell, Preparer
 from kosmos.evaluation.fixtures import write_fixture
+from kosmos.evaluation.sampling import answered, sample_of
 from kosmos.evaluation.tasks.table1 import BENCHMARKS, TABLE1, get_benchmark
 from kosmos.example import Example
 from kosmos.inference.generation import Decoding
@@ -139,7 +140,9 @@ MUTATIONS: dict[str, Callable[[Prompt], Prompt]] = {
     "answer without its last character": lambda prompt: answering(lambda text: text[:-1], prompt),
     "swapped options": swapped,
     "</s> between demonstrations": lambda prompt: replace(prompt, separator="</s>"),
-    "other normalization": lambda prompt: replace(prompt, normalization="sum"),
+    "other normalization": lambda prompt: replace(
+        prompt, normalization="per_token" if prompt.normalization == "sum" else "sum"
+    ),
     "another stop": lambda prompt: replace(prompt, stop=(*prompt.stop, "\n")),
     "cut at the other end": lambda prompt: replace(prompt, cut="start" if prompt.cut == "end" else "end"),
     "one stage of two, or two of one": lambda prompt: replace(
@@ -207,6 +210,18 @@ def test_hateful_is_the_second_answer(folders: dict[str, Path]) -> None:
     hateful = [meme for meme in benchmark.read(folders["hateful_memes"], "validation") if meme.fields["label"] == 1]
     assert len(hateful) == 2 and prompt.candidates is not None
     assert [list(prompt.candidates(meme)).index(" yes") for meme in hateful] == [1, 1]
+
+
+def test_hatefulness_is_the_probability_of_the_whole_answer(folders: dict[str, Path]) -> None:
+    """Where yes takes three tokens and no takes one, P(yes) > P(no) still is by the sums, not by the means."""
+    benchmark = get_benchmark("hateful_memes")
+    cell = Cell(benchmark, benchmark.prompt())
+    meme = Preparer(cell, folders["hateful_memes"], lambda document, answers: True, latents=4).examples[0]
+    response = {"id": meme.id, "key": "", "prompts": [""], "demonstrations": [], "dropped": 0, "cut": False,
+                "texts": [" no", " yes"], "answers": [[[-1.0, 1], [-1.5, 3]]]}  # fmt: skip
+    sample = sample_of(cell, meme, response)
+    assert answered(sample, cell.prompt.normalization, {}).scores == (-1.0, -1.5)
+    assert sample["prediction"] == " no"
 
 
 def test_table1_has_all_21_in_the_papers_order() -> None:
