@@ -71,9 +71,14 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     engine, plain = _engines(args)
+    new_tokens = args.new_tokens or min(64, engine.max_length // 4)
+    if new_tokens >= engine.max_length:
+        raise UsageError(
+            f"--new-tokens is {new_tokens:,}, but the model has {engine.max_length:,} positions, the prompt's among them; "
+            "give fewer"
+        )
     found = card(engine)
     print("\n".join(_card_lines(found)))
-    new_tokens = args.new_tokens or min(64, engine.max_length // 4)
     prompt_tokens = args.prompt_tokens or min(512, engine.max_length - new_tokens)
     speeds = measure(engine, found, args.batch_sizes, prompt_tokens, new_tokens, args.repeats)
     print("\n".join(_speed_lines(speeds)))

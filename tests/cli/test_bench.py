@@ -60,6 +60,7 @@ def test_bf16_weights_of_a_shape(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "--width", "64"], "change a --shape; a RUN has its own"),
         (["--shape", "tiny", "--new-tokens", "1"], "give 2 or more"),
         (["--shape", "tiny", "--prompt-tokens", "120", "--new-tokens", "60"], "exceed the model's 128 positions"),
+        (["--shape", "tiny", "--new-tokens", "200"], "--new-tokens is 200, but the model has 128 positions"),
         (["--shape", "tinny"], "did you mean 'tiny'"),
     ],
 )
