@@ -74,8 +74,8 @@ def run(args: argparse.Namespace) -> int:
     new_tokens = args.new_tokens or min(64, engine.max_length // 4)
     if new_tokens >= engine.max_length:
         raise UsageError(
-            f"--new-tokens is {new_tokens:,}, but the model has {engine.max_length:,} positions, the prompt's among them; "
-            "give fewer"
+            f"--new-tokens is {new_tokens:,}, but the model has {engine.max_length:,} positions, the prompt's among "
+            "them; give fewer"
         )
     found = card(engine)
     print("\n".join(_card_lines(found)))

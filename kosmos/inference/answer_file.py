@@ -165,8 +165,11 @@ def answer_line(answer: Mapping[str, Any]) -> bytes:
 
 
 def _differences(held: Mapping[str, Any], about: Mapping[str, Any]) -> Iterator[str]:
-    """What has changed, in words."""
-    for name in sorted({*held, *about}):
+    """What has changed, in words; of another command that alone, as all its options are others."""
+    names = sorted({*held, *about})
+    if held.get("command") != about.get("command"):
+        names = ["command"]
+    for name in names:
         was, now = held.get(name), about.get(name)
         if was == now:
             continue

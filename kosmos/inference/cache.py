@@ -50,8 +50,9 @@ class SlotPool:
     def check_room(self, count: int) -> None:
         """Raises UsageError when fewer than `count` slots are free."""
         if count > self.num_free:
+            more = "1 more prompt does" if count == 1 else f"{count} more prompts do"
             raise UsageError(
-                f"{count} more prompts do not fit: {len(self._slots)} of the engine's {self.max_slots} slots are in "
+                f"{more} not fit: {len(self._slots)} of the engine's {self.max_slots} slots are in "
                 "use; free() prefixes that are done, or build the engine with more max_slots"
             )
 

@@ -70,6 +70,7 @@ def test_resume_begins_what_is_not_there(tmp_path: Path) -> None:
             r'stop was \["."\] and is \["!"\]; temperature was 0.0 and is 0.5.',
         ),
         ({"options": {"temperature": 0.0, "stop": (".",), "names": ["x" * 100]}}, "the names are others now"),
+        ({"options": {"command": "score", "by": "sum"}}, 'resumed: command was null and is "score". Give'),
         ({"options": {"temperature": 0.0}}, r'stop was \["."\] and is null'),
     ],
 )
