@@ -150,7 +150,7 @@ def _ask(
         mine, answers = answers[: len(item.requests)], answers[len(item.requests) :]
         response: dict[str, Any] = {
             "id": item.example.id,
-            "key": request_key(settings.model_key, cell, [request.content for request in item.requests]),
+            "key": _key(planned, item, settings),
             "prompts": [render(request.document) for request in item.requests],
             "answers": mine,
             "texts": list(item.texts),
@@ -206,9 +206,15 @@ def _is_finished(
         if "broken" in response:
             return False  # perhaps it was mended
         item: Item = planned.preparer.item(example, response.get("rationale"))
-        if request_key(settings.model_key, planned.cell, [r.content for r in item.requests]) != response["key"]:
+        if _key(planned, item, settings) != response["key"]:
             return False
     return True
+
+
+def _key(planned: PlannedCell, item: Item, settings: RunSettings) -> str:
+    """Of all requests of an item: the second stage of a chain of thought may not have the picture of the first."""
+    first = [] if planned.cell.prompt.rationale is None else [planned.preparer.rationale_request(item.example)]
+    return request_key(settings.model_key, planned.cell, [r.content for r in (*first, *item.requests)])
 
 
 def _store_plan(plan: Plan, settings: RunSettings) -> None:
@@ -229,8 +235,8 @@ def _store_plan(plan: Plan, settings: RunSettings) -> None:
         held = read_json(path)
         if held.get("model_key") != settings.model_key:
             raise UsageError(
-                f"{settings.out}: holds the evaluation of other weights, or of other numerics (precision, device); "
-                "choose another --out, or remove the folder"
+                f"{settings.out}: holds the evaluation of other weights, of another configuration or tokenizer, or of "
+                "other numerics (precision, device, version of torch); choose another --out, or remove the folder"
             )
         kept = {cell["name"]: cell for cell in held["cells"]}
     settings.out.mkdir(parents=True, exist_ok=True)

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from kosmos.document import Document, End
+from kosmos.document import Document, End, Image
 from kosmos.errors import DataError, UsageError
 from kosmos.evaluation.benchmark import Benchmark, Prompt
 from kosmos.evaluation.benchmark_runner import RunSettings, measure, run_benchmarks
@@ -185,6 +186,22 @@ def test_a_chain_of_thought(tmp_path: Path) -> None:
     expected = FreeEngine().generate([Document("Introduce test-0:")], options=_greedy(64))[0].text
     assert sample["rationale"] == expected
     assert engine.asked == 100
+
+
+def test_the_picture_of_the_first_stage_is_in_the_key(tmp_path: Path) -> None:
+    """A second stage without the picture is asked anew all the same when the picture has changed."""
+
+    picture = {"shade": 1}
+
+    def introduce(example: Example) -> Document:
+        return Document(Image(np.full((2, 2, 3), picture["shade"], np.uint8)), "Introduce it:")
+
+    prompt = Prompt("thought", context, gold, lambda e: [" no", " yes"], rationale=introduce)
+    engine, plan = FreeEngine(), plan_of(cells(toy(prompts=(prompt,))))
+    for shade, asked in ((1, 100), (1, 100), (2, 200)):
+        picture["shade"] = shade
+        run_benchmarks(engine, plan, RunSettings(tmp_path, "weights"))
+        assert engine.asked == asked
 
 
 def _greedy(count: int) -> Any:
