@@ -25,9 +25,10 @@ from kosmos.evaluation.results import load_results
 from kosmos.evaluation.table1_report import write_table1_report
 from kosmos.inference.engine import Engine
 from kosmos.model.kosmos import Kosmos
-from kosmos.processor import Processor
-from kosmos.runs import WEIGHTS_FILE, resolve
+from kosmos.processor import PROCESSOR_FILE, Processor
+from kosmos.runs import CONFIG_FILE, WEIGHTS_FILE, resolve
 from kosmos.storage import file_sha256
+from kosmos.tokenizer import MODEL_FILE as TOKENIZER_FILE
 from kosmos.training.threads import set_threads
 
 # Room that a prompt leaves for an answer of unknown length.
@@ -114,8 +115,10 @@ def folder_in(data: Path) -> Callable[[Benchmark], Path]:
 
 
 def model_key(model: Path, precision: str, device: str) -> str:
-    """A hash of the weights and of the numerics that the answers depend on."""
-    parts = [file_sha256(resolve(model) / WEIGHTS_FILE), precision, torch.device(device).type, torch.__version__]
+    """A hash of what the answers depend on beside the questions: weights, configuration, tokens, numerics."""
+    folder = resolve(model)
+    files = [file_sha256(folder / name) for name in (WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE, PROCESSOR_FILE)]
+    parts = [*files, precision, torch.device(device).type, torch.__version__]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
