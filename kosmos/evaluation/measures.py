@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from kosmos.evaluation.bootstrap import bootstrap_interval
@@ -64,7 +65,7 @@ def measure_cell(planned: PlannedCell, samples: Sequence[dict[str, Any]]) -> dic
                 for way in NORMALIZATIONS
             }
         entry["paper"] = _paper(planned, entry)
-        entry["majority"] = _majority(given)
+        entry["majority"] = _majority(planned, given)
     entry["warnings"] = _warnings(planned, given, entry)
     return entry
 
@@ -113,10 +114,21 @@ def _paper(planned: PlannedCell, entry: dict[str, Any]) -> dict[str, float]:
     return {metric: one.value for metric, one in found.items() if one is not None}
 
 
-def _majority(given: Sequence[Answered]) -> float | None:
-    """Share of the commonest label: what always saying the same would get."""
-    labels = Counter(one.label for one in given if one.label is not None)
-    return labels.most_common(1)[0][1] / len(given) if labels and given else None
+def _majority(planned: PlannedCell, given: Sequence[Answered]) -> float | None:
+    """What always saying the same would get: the commonest label's share; in free text the commonest answer's score.
+
+    None for captions, where no answer is common.
+    """
+    benchmark = planned.cell.benchmark
+    if not planned.cell.generates:
+        labels = Counter(one.label for one in given if one.label is not None)
+        return labels.most_common(1)[0][1] / len(given) if labels else None
+    answers = Counter(answer for one in given for answer in one.answers)
+    if benchmark.group == "captioning" or not benchmark.metrics or not answers:
+        return None
+    always = answers.most_common(1)[0][0]
+    measured = set_metric(benchmark.metrics[0]).measure([replace(one, prediction=always) for one in given])
+    return None if measured.not_run else measured.value
 
 
 def _said(one: Answered) -> str:

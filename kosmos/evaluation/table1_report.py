@@ -147,7 +147,7 @@ def _numbers(scores: Sequence[Score]) -> Grid:
                 str(entry["n"]),
                 str(entry["n_expected"]),
                 number(entry["chance"], metric) if score.is_first and entry["chance"] else "",
-                _majority(entry, metric),
+                _majority(score),
                 "" if score.paper is None else f"{score.paper:.1f}",
                 "" if inside is None else "yes" if inside else "no",
                 prompt,
@@ -158,10 +158,11 @@ def _numbers(scores: Sequence[Score]) -> Grid:
     return Grid(headings, tuple(rows), frozenset({1, 3, 4, 5, 6, 7, 8, 9, 10}))
 
 
-def _majority(entry: Mapping[str, Any], metric: str) -> str:
-    """What always giving the commonest label would score; told for accuracy alone."""
-    share = entry.get("majority")
-    return number(share, metric) if metric == "accuracy" and share is not None else ""
+def _majority(score: Score) -> str:
+    """What always saying the same would score: told for accuracy, and for the first metric of a free answer."""
+    share, generated = score.entry.get("majority"), score.entry["normalization"] is None
+    told = score.is_first if generated else score.metric == "accuracy"
+    return number(share, score.metric) if told and share is not None else ""
 
 
 def _by_normalization(results: Results) -> Grid | None:
