@@ -33,7 +33,7 @@ from kosmos.data.packing import Breaks, cut_document
 from kosmos.data.readers import BadRecord
 from kosmos.data.rows import RowMaker, Share
 from kosmos.document import Document, Image
-from kosmos.processor import Processor
+from kosmos.processor import FeatureMaker, Processor
 
 ROW = 2048
 SEED = 1
@@ -103,9 +103,17 @@ class Undecoded(Processor):
 
     _square = Image(np.full((224, 224, 3), 128, np.uint8))
 
-    def encode(self, document: Document, *, training: bool = False, start: bool = True, end: bool = True) -> Sequence:
+    def encode(
+        self,
+        document: Document,
+        *,
+        training: bool = False,
+        start: bool = True,
+        end: bool = True,
+        features: FeatureMaker | None = None,
+    ) -> Sequence:
         squares = Document(*(self._square if isinstance(segment, Image) else segment for segment in document))
-        return super().encode(squares, training=training, start=start, end=end)
+        return super().encode(squares, training=training, start=start, end=end, features=features)
 
 
 def fresh_pending(state: dict[str, Any], config: DataConfig, processor: Processor) -> dict[str, Any]:
