@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from kosmos.doctor.registry import Finding, Subject, bytes_in_words, check, ok, problem, warning
 from kosmos.evaluation.benchmark import Benchmark
 from kosmos.evaluation.metrics.java_reference import java_command, missing_for
-from kosmos.evaluation.obtaining.inventory import folder_bytes, take_inventory
+from kosmos.evaluation.obtaining.inventory import folder_bytes, is_there, take_inventory
 from kosmos.evaluation.tasks.table1 import TABLE1, select_benchmarks
 
 _DATA = 3
@@ -23,7 +23,7 @@ def datasets(subject: Subject) -> Iterator[Finding]:
     for benchmark in chosen(subject):
         yield from _dataset(benchmark, subject)
     if not subject.evaluation_tasks:
-        absent = [benchmark for benchmark in TABLE1 if not (data / (benchmark.folder or benchmark.name)).is_dir()]
+        absent = [benchmark for benchmark in TABLE1 if not is_there(data / (benchmark.folder or benchmark.name))]
         free = [benchmark.name for benchmark in absent if not benchmark.source.gated]
         gated = [benchmark.name for benchmark in absent if benchmark.source.gated]
         if free:
@@ -51,12 +51,12 @@ def java(subject: Subject) -> Iterator[Finding]:
 
 
 def chosen(subject: Subject) -> list[Benchmark]:
-    """The datasets that were named, or those of Table 1 that have a folder."""
+    """The datasets that were named, or those of Table 1 that have files."""
     if subject.evaluation_tasks:
         return select_benchmarks(subject.evaluation_tasks)
     data = subject.evaluation_data
     assert data is not None
-    return [benchmark for benchmark in TABLE1 if (data / (benchmark.folder or benchmark.name)).is_dir()]
+    return [benchmark for benchmark in TABLE1 if is_there(data / (benchmark.folder or benchmark.name))]
 
 
 def _dataset(benchmark: Benchmark, subject: Subject) -> Iterator[Finding]:

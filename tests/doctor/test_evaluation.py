@@ -38,6 +38,17 @@ def test_what_is_there_and_what_is_not(tmp_path: Path, capsys: pytest.CaptureFix
     assert not [one for one in found if one["check"] == "java"]  # no captions
 
 
+def test_a_folder_that_a_failed_download_left_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_fixture("boolq", tmp_path)
+    (tmp_path / "piqa").mkdir()
+    (tmp_path / "cb").mkdir()
+    (tmp_path / "cb" / ".CB.zip.part").write_bytes(b"PK")
+    code, found = doctor(capsys, "--eval-data", tmp_path)
+    assert code == 0
+    absent = [one["what"] for one in found if one["what"].startswith("not there: ")]
+    assert "piqa" in absent[0] and "cb" in absent[0] and "boolq" not in absent[0]
+
+
 def test_named_datasets_must_be_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_fixture("boolq", tmp_path)
     code, found = doctor(capsys, "--eval-data", tmp_path, "--tasks", "boolq,hateful_memes")

@@ -61,9 +61,11 @@ def run(args: argparse.Namespace) -> int:
     if args.available:
         chosen = _available(chosen, args.data)
     cells = chosen_cells(chosen, shots, seeds, args.prompt)
+    from kosmos.api import find_device
     from kosmos.evaluation.table1_run import evaluate_cells
     from kosmos.evaluation.table1_terminal import print_table
 
+    find_device(args.device)
     out = args.out or args.model / "eval"
     try:
         metrics = evaluate_cells(
@@ -89,8 +91,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _available(chosen: list[Benchmark], data: Path) -> list[Benchmark]:
-    """Those whose folders are there; the others are named on standard error."""
-    there = [benchmark for benchmark in chosen if (data / (benchmark.folder or benchmark.name)).is_dir()]
+    """Those whose folders hold files; the others are named on standard error."""
+    from kosmos.evaluation.obtaining.inventory import is_there
+
+    there = [benchmark for benchmark in chosen if is_there(data / (benchmark.folder or benchmark.name))]
     missing = [benchmark.name for benchmark in chosen if benchmark not in there]
     if not there:
         raise UsageError(f"{data}: holds none of {', '.join(missing)}; `kosmos eval prepare NAME` says how to get one")

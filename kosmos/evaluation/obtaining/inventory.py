@@ -34,7 +34,7 @@ class Found:
 def take_inventory(benchmark: Benchmark, folder: Path) -> Iterator[Found]:
     """Look at a dataset: layout, numbers of examples, checksums, pictures, one prompt. Nothing is changed."""
     obtain = f"kosmos eval prepare {benchmark.name}"
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if not is_there(folder):
         yield Found("problem", f"{folder} is not there, or empty", obtain)
         return
     try:
@@ -62,6 +62,11 @@ def take_inventory(benchmark: Benchmark, folder: Path) -> Iterator[Found]:
         pool = pool if all(found.level == "ok" for found in without) else []
     if all(found.level == "ok" for found in missing):
         yield _first_prompt(benchmark, folder, examples, pool)
+
+
+def is_there(folder: Path) -> bool:
+    """Whether a dataset's folder holds anything: an empty one, or parts of a broken download alone, do not count."""
+    return folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())
 
 
 def folder_bytes(folder: Path) -> tuple[int, int]:

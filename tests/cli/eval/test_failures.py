@@ -88,6 +88,24 @@ def test_a_missing_dataset_stops_before_the_first_question(folder: Path, kosmos_
     assert not (folder / "out").exists()
 
 
+def test_a_device_that_is_not_there(folder: Path, kosmos_here: Command) -> None:
+    finished = kosmos_here(*words("--device", "cuda:99"), cwd=folder)
+    assert finished.returncode == 2
+    assert one_line(finished).startswith("device cuda:99: this machine's torch finds no GPU")
+    assert not (folder / "out").exists()
+
+
+def test_empty_folders_are_not_available(folder: Path, kosmos_here: Command) -> None:
+    """A download that failed leaves its folder behind."""
+    (folder / "data" / "piqa").mkdir()
+    (folder / "data" / "cb").mkdir()
+    (folder / "data" / "cb" / ".CB.zip.part").write_bytes(b"PK")
+    finished = kosmos_here(*words("--available", "--limit", "1", tasks=("cb", "piqa", "boolq")), cwd=folder)
+    assert finished.returncode == 0, finished.stderr
+    assert "not below data, left out: cb, piqa" in finished.stderr
+    assert [path.name for path in (folder / "out" / "samples").iterdir()] == ["boolq.jsonl"]
+
+
 def test_a_wrong_layout(folder: Path, kosmos_here: Command) -> None:
     train = folder / "data" / "boolq" / "train.jsonl"
     train.rename(train.with_name("boolq_train.jsonl"))
