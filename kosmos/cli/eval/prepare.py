@@ -84,6 +84,11 @@ def prepare(benchmark: Benchmark, data: Path, fetch: Fetch | None, large: bool) 
         print(f"  {folder} must have: {official}" + (f"; or {', '.join(source.hub_files)}" * bool(source.hub_files)))
     for one in found:
         print(f"  {one.level:<8} {one.what}")
-        if one.do and one.level != "ok":
+        if one.do and one.level != "ok" and not _is_this_command(one.do):
             print(f"           {one.do}")
     return ready
+
+
+def _is_this_command(what: str) -> bool:
+    """What to do has been said above then."""
+    return what.strip("`").startswith("kosmos eval prepare ")

@@ -104,13 +104,12 @@ BENCHMARK = Benchmark(
     metrics=("accuracy",),
     source=Source(
         url="https://aka.ms/kosmos-iq50",
-        licence="none stated",
+        licence="never released",
         files=(FILE, "*/given-*.png", "*/candidate-*.png"),
-        gated=True,
         how=(
             "The paper's 50 items cannot be obtained any more. Bring items of your own as iq.json with one picture "
             "file per panel (docs/evaluation.md has the format), or draw stand-ins, which say that they are: "
-            "kosmos eval iq make --n 50 --out DIR."
+            "kosmos eval iq make --n 50 --out eval-data/iq50."
         ),
     ),
     num_examples={"test": 50},

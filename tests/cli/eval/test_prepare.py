@@ -135,6 +135,7 @@ def test_what_cannot_be_fetched_says_how(name: str, kosmos_here: Command, tmp_pa
     assert ("a form or licence stands before it: " in said) == (name != "websrc")
     assert "  where: https://" in said and "  how: " in said and f"eval-data/{name} must have: " in said
     assert said.splitlines()[-1] == f"0 of 1 can be evaluated; not {name}"
+    assert "kosmos eval prepare" not in said  # that is what was just run
 
 
 def test_check_changes_nothing(kosmos_here: Command, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_downloads_are_of_datasets_and_give_what_readers_want() -> None:
 
 def test_gated_datasets_say_how(tmp_path: Path) -> None:
     gated = {benchmark.name for benchmark in TABLE1 if benchmark.source.gated}
-    assert gated == {"story_cloze", "hateful_memes", "iq50", "flickr30k", "imagenet", "cub"}
+    assert gated == {"story_cloze", "hateful_memes", "flickr30k", "imagenet", "cub"}
     for benchmark in TABLE1:
         assert benchmark.source.how and benchmark.source.licence and benchmark.source.url.startswith("http")
         assert benchmark.source.files

@@ -249,4 +249,4 @@ def test_sources_say_how_to_obtain_the_files(name: str) -> None:
     assert source.url.startswith("https://") and source.licence and source.files
     assert source.files[0].split("*")[0] in source.how
     assert bool(source.hub) == bool(source.hub_files)
-    assert source.gated == (name in ("hateful_memes", "iq50", "flickr30k", "imagenet", "cub"))
+    assert source.gated == (name in ("hateful_memes", "flickr30k", "imagenet", "cub"))
