@@ -35,8 +35,8 @@ def warnings_of(results: Results, scores: Sequence[Score]) -> list[str]:
             )
     for score in scores:
         if score.not_run:
-            found += [(name, f"{metric_name(score.metric)} was not run: {score.not_run}") for name in score.cells]
-    return [*_gathered(found), *_both_orders(scores), *_not_above_chance(scores)]
+            found += [(name, not_run_line(score.metric, score.not_run)) for name in score.cells]
+    return [*gathered(found), *_both_orders(scores), *_not_above_chance(scores)]
 
 
 def deviations_of(results: Results) -> list[str]:
@@ -59,11 +59,16 @@ def deviations_of(results: Results) -> list[str]:
         if entry["benchmark"] not in KNOWN:
             found.append((name, "no row of the paper's tables"))
     if facts.get("precision", "fp32") != "fp32":
-        return [f"the model ran in {facts['precision']}, not in fp32", *_gathered(found)]
-    return _gathered(found)
+        return [f"the model ran in {facts['precision']}, not in fp32", *gathered(found)]
+    return gathered(found)
 
 
-def _gathered(found: Sequence[tuple[str, str]]) -> list[str]:
+def not_run_line(metric: str, why: str) -> str:
+    """`METEOR was not run: why`; the metrics that say so themselves say it once."""
+    return f"{metric_name(metric)} was not run: {why.removeprefix(f'{metric} was not run: ')}"
+
+
+def gathered(found: Sequence[tuple[str, str]]) -> list[str]:
     """`a, b: text`, in the order in which the texts first stand."""
     cells: dict[str, list[str]] = {}
     for name, text in found:

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from kosmos.evaluation.report_warnings import gathered, not_run_line
 from kosmos.evaluation.results import metric_name, number, paper_figure, span
 
 
@@ -17,7 +18,7 @@ def print_table(metrics: Mapping[str, Any], console: Console | None = None) -> N
     table = Table(box=None, pad_edge=False)
     for title in ("dataset", "shots", "metric", "score", "95 % interval", "n", "chance", "paper"):
         table.add_column(title, justify="left" if title in ("dataset", "metric", "95 % interval") else "right")
-    notes: list[str] = []
+    notes: list[tuple[str, str]] = []
     for name, cell in metrics["cells"].items():
         for place, (metric, entry) in enumerate(cell["metrics"].items()):
             paper = paper_figure(cell, metric)
@@ -32,11 +33,11 @@ def print_table(metrics: Mapping[str, Any], console: Console | None = None) -> N
                 "" if paper is None else f"{paper:.1f}",
             )
             if entry["value"] is None:
-                notes.append(f"{name}: {metric_name(metric)}: {entry['not_run']}")
-        notes += [f"{name}: {warning}" for warning in cell["warnings"]]
+                notes.append((name, not_run_line(metric, entry["not_run"])))
+        notes += [(name, warning) for warning in cell["warnings"]]
     console.print(table)
-    for note in notes:
-        console.print(note, style="yellow", highlight=False, markup=False)
+    for note in gathered(notes):
+        console.print(note, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def label(cell: Mapping[str, Any]) -> str:
