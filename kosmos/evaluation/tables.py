@@ -20,6 +20,7 @@ from kosmos.evaluation.statistics import mean
 from kosmos.evaluation.table1_rows import Score, scores_of
 
 LANGUAGE = ("story_cloze", "hellaswag", "winograd", "winogrande", "piqa", "boolq", "cb", "copa")
+SHOTS = (0, 1, 4)
 TRANSFER = ("relative_size", "memory_color", "color_terms")
 OF_THE_TUNED = "The paper's figures of KOSMOS-1 are of the model after instruction tuning."
 COLUMN_TITLES: dict[str, str] = {"llm": "LLM", "base": "KOSMOS", "tuned": "KOSMOS, tuned"}
@@ -142,9 +143,9 @@ class Comparisons:
                 f"{self._title(name)}, k = {shots}", [Place(m, name, "accuracy", shots) for m in ("llm", "base")]
             )
             for name in LANGUAGE
-            for shots in (0, 1, 4)
+            for shots in SHOTS
         ]
-        averages = [self._average(lines[place::3], shots) for place, shots in enumerate((0, 1, 4))]
+        averages = [self._average(lines[place::3], shots) for place, shots in enumerate(SHOTS)]
         return PaperComparison(13, "Language tasks", ("LLM", "KOSMOS"), (*lines, *averages))
 
     def transfer(self) -> PaperComparison:
@@ -248,7 +249,9 @@ class Comparisons:
         """What runs a missing number into the folder that was given."""
         results = self._models[place.model]
         parts = ["kosmos eval", results.model or "RUN", f"--tasks {place.benchmark}"]
-        if place.shots:
+        if place.benchmark in LANGUAGE:  # what is there is not asked again, so one command does for all its lines
+            parts.append(f"--shots {','.join(map(str, SHOTS))}")
+        elif place.shots:
             parts.append(f"--shots {place.shots}")
         if place.prompt:
             parts.append(f"--prompt {place.prompt}")

@@ -67,7 +67,7 @@ def test_what_was_not_run_says_how(models: dict[str, Results]) -> None:
     missing, there = line.numbers
     assert missing is not None and there is not None
     assert (missing.value, missing.not_run, missing.place.paper) == (None, "not run", 73.0)
-    assert missing.command == f"kosmos eval runs/llm --tasks piqa --shots 1 --out {models['llm'].folder}"
+    assert missing.command == f"kosmos eval runs/llm --tasks piqa --shots 0,1,4 --out {models['llm'].folder}"
     assert there.value is not None and line.test is None
     mean = table.lines[-3]
     assert mean.label == "Mean of 7 tasks, k = 0"
@@ -162,7 +162,9 @@ def test_the_command(models: dict[str, Results], capsys: pytest.CaptureFixture[s
     for title in ("Table 8: ", "Table 9: ", "Table 10: ", "Table 12: ", "Table 13: ", "Table 14: ", "Table 16: "):
         assert title in said
     assert "To run what was not run:\n" in said
-    assert f"  kosmos eval runs/llm --tasks piqa --out {folders[1]}\n" in said
+    assert f"  kosmos eval runs/llm --tasks piqa --shots 0,1,4 --out {folders[1]}\n" in said
+    commands = said.partition("To run what was not run:\n")[2].splitlines()
+    assert len(commands) == len(set(commands)) and sum(" --tasks piqa " in one for one in commands) == 1
     assert main(["eval", "tables", *folders, "--tuned", folders[0], "--json"]) == 0
     tables = json.loads(capsys.readouterr().out)
     assert [table["table"] for table in tables] == [8, 9, 10, 12, 13, 14, 16]
