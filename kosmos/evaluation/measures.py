@@ -61,7 +61,7 @@ def measure_cell(planned: PlannedCell, samples: Sequence[dict[str, Any]]) -> dic
                     sample.setdefault("values", {})[metric.name] = value
         if not cell.generates and "accuracy" in benchmark.metrics:
             entry["by_normalization"] = {
-                way: metric_entry(set_metric("accuracy"), [answered(s, way, fields[s["id"]]) for s in whole])["value"]
+                way: set_metric("accuracy").measure([answered(s, way, fields[s["id"]]) for s in whole]).value
                 for way in NORMALIZATIONS
             }
         entry["paper"] = _paper(planned, entry)

@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from kosmos.document import Document
@@ -43,7 +44,7 @@ class PlannedCell:
     num_examples: int
     limit: int | None
 
-    @property
+    @cached_property
     def examples(self) -> Sequence[Example]:
         return self.preparer.examples[: self.limit]
 

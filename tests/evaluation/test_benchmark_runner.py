@@ -156,6 +156,12 @@ def test_a_limit_takes_the_first_and_keeps_their_demonstrations(tmp_path: Path) 
     assert lines[0][:5] == lines[1]
 
 
+def test_examples_are_cut_once_and_not_for_each_of_them() -> None:
+    """A copy of hundreds of thousands for each example would take longer than the model."""
+    (planned,) = plan_of(cells(toy()), limit=5).cells
+    assert planned.examples is planned.examples and len(planned.examples) == 5
+
+
 def test_demonstrations_that_do_not_fit_are_dropped_and_counted(tmp_path: Path) -> None:
     metrics = run_benchmarks(FreeEngine(), plan_of(cells(toy(), shots=(4,))), RunSettings(tmp_path, "weights"))
     assert metrics is not None
