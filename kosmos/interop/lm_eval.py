@@ -78,14 +78,20 @@ class KosmosLM(LM):
 
     def __init__(
         self,
-        run: str | Path,
+        run: str | Path = "",
         precision: str = "fp32",
         device: str | None = None,
         batch_size: int | str = _DEFAULT_BATCH,
         max_batch_size: int | None = None,
         max_length: int | None = None,
+        **others: Any,
     ) -> None:
         super().__init__()
+        if others or not run:
+            what = f"{', '.join(others)}: unknown" if others else "no run given"
+            raise UsageError(
+                f"--model_args: {what}; run=PATH names the model, and precision=bf16, max_length=N may stand beside it"
+            )
         folder = resolve(Path(run))
         slots = _DEFAULT_BATCH if str(batch_size).startswith("auto") else int(batch_size)
         self.engine = Engine(

@@ -120,6 +120,13 @@ def test_what_is_too_long_loses_its_beginning(model: Path, capsys: pytest.Captur
         small.loglikelihood([instance("an image", long)], disable_tqdm=True)
 
 
+def test_other_arguments_are_named(model: Path) -> None:
+    with pytest.raises(UsageError, match="--model_args: pretrained: unknown; run=PATH names the model"):
+        KosmosLM(pretrained=model)
+    with pytest.raises(UsageError, match="--model_args: no run given; run=PATH"):
+        KosmosLM()
+
+
 def test_generation_takes_what_tasks_say(ours: KosmosLM) -> None:
     assert ours._decoding({"until": "\n", "do_sample": False, "temperature": 1.0}).temperature == 0
     drawn = ours._decoding({"until": ["\n", ""], "do_sample": True, "max_gen_toks": 9})
