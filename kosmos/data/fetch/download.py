@@ -59,7 +59,7 @@ def download(
         except FetchError as error:
             failures = 1 if _size(part) > before else failures + 1
             if not error.retry or failures > settings.retries:
-                reason = f"{error.reason} {error.detail}".strip()
+                reason = f"{error.reason}: {error.detail}" if error.detail else error.reason
                 raise DataError(f"{url}: cannot be fetched: {reason}") from error
             wait(settings.backoff * 2 ** (failures - 1))
         except OSError as error:

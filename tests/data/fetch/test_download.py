@@ -85,7 +85,7 @@ def test_another_start_goes_on_too_unless_the_file_has_changed(site: Site, tmp_p
 
 def test_what_is_larger_than_expected_is_refused(site: Site, tmp_path: Path) -> None:
     site.pages["/a.zip"] = CONTENT
-    with pytest.raises(DataError, match="too large 10,240 bytes; expected at most 10,000"):
+    with pytest.raises(DataError, match="too large: 10,240 bytes; expected at most 10,000"):
         get(site.url("/a.zip"), tmp_path / "a.zip", max_bytes=10_000)
 
     async def endless(request: web.BaseRequest) -> web.StreamResponse:
