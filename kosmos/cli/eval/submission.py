@@ -39,7 +39,10 @@ def run(args: argparse.Namespace) -> int:
     paths = write_submission(submission, read_predictions(samples), [question.id for question in questions], args.out)
     for path in paths:
         print(path)
-    print(f"{len(questions)} answers, all checked. {submission.how}", file=sys.stderr)
+    print(f"{len(questions):,} answers, all checked. {submission.how}", file=sys.stderr)
+    official = benchmark.num_examples.get(benchmark.split, len(questions))
+    if len(questions) != official:
+        print(f"The official split has {official:,} questions: its server refuses a file for others.", file=sys.stderr)
     return 0
 
 

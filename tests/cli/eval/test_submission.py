@@ -38,6 +38,7 @@ def test_files_are_written_and_named(evaluation: Path, capsys: pytest.CaptureFix
     said = capsys.readouterr()
     path = evaluation.parent / "out" / "v2_OpenEnded_mscoco_test2015_kosmos_results.json"
     assert said.out == f"{path}\n" and said.err.startswith("3 answers, all checked. Hand the file in at")
+    assert said.err.splitlines()[-1].startswith("The official split has 447,793 questions: ")
     assert [entry["question_id"] for entry in json.loads(path.read_text())] == [1000, 1001, 1002]
     assert submission(evaluation, "vizwiz_test") == 0
     entries = json.loads((evaluation.parent / "out" / "vizwiz_test_results.json").read_text())
