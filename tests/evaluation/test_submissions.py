@@ -57,6 +57,22 @@ def test_all_questions_of_vqav2(tmp_path: Path) -> None:
     assert written.endswith('{"question_id": 89559002, "answer": "yes"}]')
 
 
+def test_all_questions_of_vizwiz_and_websrc(tmp_path: Path) -> None:
+    """8,000 pictures, and 40,000 questions of WebSRC's two files, in another order than the split's."""
+    sizes = {"vizwiz_test": [f"VizWiz_test_{number:08d}.jpg" for number in range(8000)]}
+    sizes["websrc_test"] = [f"ho{number:012d}" for number in range(40_000)]
+    for name, ids in sizes.items():
+        submission = get_submission(name)
+        paths = write_submission(submission, dict.fromkeys(reversed(ids), "no"), ids, tmp_path / name)
+        check_submission(submission, tmp_path / name, ids)
+        for path in paths:
+            content = json.loads(path.read_text("utf-8"))
+            assert len(content) == len(ids)
+            assert [entry["image"] for entry in content] == ids if isinstance(content, list) else list(content) == ids
+        with pytest.raises(DataError, match="1 of .* ids are missing"):
+            check_submission(submission, tmp_path / name, [*ids, "another"])
+
+
 @pytest.mark.parametrize("name", SUBMISSIONS)
 def test_incomplete_answers_are_refused_and_nothing_is_written(name: str, tmp_path: Path) -> None:
     some = answers(name)
