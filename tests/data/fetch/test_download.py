@@ -97,7 +97,7 @@ def test_what_is_larger_than_expected_is_refused(site: Site, tmp_path: Path) -> 
         return answer
 
     site.pages["/b.zip"] = endless
-    with pytest.raises(DataError, match="too large more than 20,000 bytes"):
+    with pytest.raises(DataError, match="too large: more than 20,000 bytes"):
         get(site.url("/b.zip"), tmp_path / "b.zip", max_bytes=20_000)
     assert not (tmp_path / "b.zip").exists() and not (tmp_path / ".b.zip.part").exists()
 
