@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from kosmos.evaluation.tasks.table1 import select_benchmarks
 
     chosen = select_benchmarks(args.tasks)
+    check_shots(chosen, shots)
     if args.available:
         chosen = _available(chosen, args.data)
     cells = chosen_cells(chosen, shots, seeds, args.prompt)
@@ -103,6 +104,16 @@ def _available(chosen: list[Benchmark], data: Path) -> list[Benchmark]:
     return there
 
 
+def check_shots(benchmarks: list[Benchmark], shots: list[int]) -> None:
+    """Raises UsageError for a number of demonstrations that none of the datasets has."""
+    for number in shots:
+        if not any(number in benchmark.shots for benchmark in benchmarks):
+            if len(benchmarks) == 1:
+                benchmarks[0].check_shots(number)
+            known = ", ".join(map(str, sorted({known for benchmark in benchmarks for known in benchmark.shots})))
+            raise UsageError(f"--shots: none of these datasets is defined for {number} demonstrations, but for {known}")
+
+
 def chosen_cells(benchmarks: list[Benchmark], shots: list[int], seeds: list[int], prompt: str) -> list[Cell]:
     """The cells of the table. Shots and prompts that a dataset does not have are left out, unless none is left at all.
 
@@ -114,8 +125,6 @@ def chosen_cells(benchmarks: list[Benchmark], shots: list[int], seeds: list[int]
     cells: list[Cell] = []
     for benchmark in benchmarks:
         allowed = [number for number in shots if number in benchmark.shots]
-        if alone and not allowed:
-            benchmark.check_shots(shots[0])
         for number in allowed:
             for seed in seeds if number else seeds[:1]:
                 for asked in _prompts(benchmark, prompt, alone):
