@@ -178,15 +178,14 @@ class BeamLoop:
     def _candidates(self, rows: list[int]) -> list[list[tuple[int, int, float, float]]]:
         """(beam, token, log-prob, total) of the best continuations of each prompt, best first."""
         searches = [self._searches[row] for row in rows]
-        log_probs = self._logits - self._logits.logsumexp(-1, keepdim=True)
-        allowed = log_probs.masked_fill(self._forbidden(rows), -torch.inf)
-        count = min(2 * self._num_beams, allowed.shape[-1])
+        norms = self._logits.logsumexp(-1, keepdim=True)
+        allowed = self._logits.masked_fill(self._forbidden(rows), -torch.inf)
+        width, count = allowed.shape[1], min(2 * self._num_beams, allowed.shape[-1])
         values, tokens = allowed.topk(count, dim=-1)  # [B, beams, 2 K]
-        totals = torch.full(values.shape[:2], -torch.inf)
-        for index, search in enumerate(searches):
-            for beam, path in enumerate(search.open):
-                totals[index, beam] = path.total if path else 0.0
-        sums = (values + totals.to(values.device)[..., None]).flatten(1)
+        values = values - norms
+        totals = [[path.total if path else 0.0 for path in search.open] for search in searches]
+        open_beams = [row + [-math.inf] * (width - len(row)) for row in totals]
+        sums = (values + torch.tensor(open_beams, device=values.device)[..., None]).flatten(1)
         best, places = sums.topk(min(2 * self._num_beams, sums.shape[1]), dim=-1)
         picked = zip(
             (places // count).tolist(),
@@ -201,7 +200,10 @@ class BeamLoop:
         forbidden = self._engine.forbidden
         early = [self._num_steps < self._options[row].min_new_tokens for row in rows]
         tries = any(self._searches[row].trie is not None for row in rows)
-        if not any(early) and not tries:
+        if not tries and all(early):
+            forbidden = forbidden.clone()
+            forbidden[self._end_id] = True
+        if not tries and all(early) == any(early):
             return forbidden[None, None]
         mask = forbidden.repeat(len(rows), self._logits.shape[1], 1)
         for index, row in enumerate(rows):

@@ -40,6 +40,8 @@ from kosmos.processor import Processor
 
 # Padded tokens of one prefill: large enough to fill the cores, small enough for the memory of a laptop.
 _TOKEN_BUDGET = 8192
+# Text that is short enough to be read on the packed weights, where small operations cost less.
+_PACKED_TOKENS = 1024
 
 
 @dataclass(frozen=True)
@@ -266,6 +268,9 @@ class Engine:
         inputs: dict[str, ModalityInputs] | None = None,
         embedded: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
+        in_fp32 = self.precision == self.prefill_precision == "fp32" and self.quantization is None
+        if not inputs and in_fp32 and token_ids.numel() <= _PACKED_TOKENS:
+            return self.packed(token_ids, step)
         batch = Batch(token_ids, torch.zeros_like(token_ids, dtype=torch.bool), None, inputs or {})
         hidden: Tensor = self.model(batch, step, embedded=embedded)
         return hidden

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from kosmos.batch import Batch
 from kosmos.document import Document
 from kosmos.errors import UsageError
 from kosmos.inference.cache import Step
@@ -47,7 +48,8 @@ def test_a_step_is_the_models(engine: Engine, num_tokens: int, uniform: bool, fo
             return made
 
         with torch.inference_mode():
-            expected = engine._forward(token_ids, step())
+            batch = Batch(token_ids, torch.zeros_like(token_ids, dtype=torch.bool))
+            expected = engine.model(batch, step())
             made = run(token_ids, step())
             torch.testing.assert_close(made, expected, atol=1e-5, rtol=1e-5)
             torch.testing.assert_close(packed.head(made), engine.model.head(expected), atol=1e-5, rtol=1e-5)
