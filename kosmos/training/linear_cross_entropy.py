@@ -48,10 +48,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         with torch.autocast(kind, enabled=False):
             matrix, inputs = weight.to(dtype), hidden.to(dtype)  # [V, D], [N, D]
+            held = torch.empty(2, min(rows, len(inputs)), len(matrix), dtype=torch.float32, device=hidden.device)
             if not learns:
                 for first in range(0, len(inputs), rows):
                     span = slice(first, first + rows)
-                    total += _loss(_log_probs(inputs[span], matrix), targets[span], ignored)
+                    total += _loss(_log_probs(inputs[span], matrix, held), targets[span], ignored)
                 return total
             grad_hidden = torch.empty_like(hidden)
             grad_weight: Tensor | None = None
@@ -60,10 +61,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 part = inputs[first : first + len(gradients)]
                 for begin in range(0, len(part), rows):
                     block, wanted = part[begin : begin + rows], targets[first + begin : first + begin + rows]
-                    log_probs = _log_probs(block, matrix)
+                    log_probs = _log_probs(block, matrix, held)
                     total += _loss(log_probs, wanted, ignored)
                     _gradient(log_probs, wanted, ignored, out=gradients[begin : begin + len(block)])
-                    del log_probs  # or it would be there still while the next block's are made
                 of_part = gradients[: len(part)]
                 grad_hidden[first : first + len(part)] = of_part @ matrix
                 if grad_weight is None:
@@ -85,9 +85,15 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return grad_hidden.mul_(scale), grad_weight.mul_(scale), None, None, None, None
 
 
-def _log_probs(block: Tensor, matrix: Tensor) -> Tensor:
-    """fp32 [rows, V]."""
-    return (block @ matrix.T).float().log_softmax(-1)
+def _log_probs(block: Tensor, matrix: Tensor, held: Tensor) -> Tensor:
+    """fp32 [rows, V], in `held` [2, rows, V]: memory that is kept, since a CPU maps what is allocated anew."""
+    logits, log_probs = held[:, : len(block)]
+    if block.dtype == torch.float32:
+        torch.mm(block, matrix.T, out=logits)
+    else:
+        logits.copy_(block @ matrix.T)
+    made: Tensor = torch.ops.aten._log_softmax.out(logits, -1, False, out=log_probs)
+    return made
 
 
 def _loss(log_probs: Tensor, targets: Tensor, ignored: int) -> Tensor:
