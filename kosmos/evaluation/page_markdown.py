@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from kosmos.evaluation.markdown import inline_code, table
 from kosmos.evaluation.page import Band, Block, Bullets, Cell, Grid, Heading, Link, Page, Paragraph, Shown
 
 
@@ -27,17 +26,7 @@ def _grid(grid: Grid) -> str:
     width = len(grid.headings)
     rows = [[f"**{row.text}**", *[""] * (width - 1)] if isinstance(row, Band) else [_cell(c) for c in row]
             for row in grid.rows]  # fmt: skip
-    widths = [max(3, *(len(row[column]) for row in [list(grid.headings), *rows])) for column in range(width)]
-    rules = ["-" * (size - 1) + ":" if place in grid.numeric else "-" * size for place, size in enumerate(widths)]
-    return "\n".join(_line(row, widths, grid.numeric) for row in [list(grid.headings), rules, *rows])
-
-
-def _line(row: Sequence[str], widths: Sequence[int], numeric: frozenset[int]) -> str:
-    padded = [
-        text.rjust(size) if place in numeric and not text.startswith("**") else text.ljust(size)
-        for place, (text, size) in enumerate(zip(row, widths))
-    ]
-    return f"| {' | '.join(padded)} |"
+    return table(rows, list(grid.headings), grid.numeric)
 
 
 def _cell(cell: Cell) -> str:
@@ -48,13 +37,7 @@ def _cell(cell: Cell) -> str:
 
 def _shown(item: Shown) -> str:
     mark = {True: " (right)", False: " (wrong)", None: ""}[item.right]
-    lines = [f"- **{item.title}**{mark}", *(f"{what}: {_code(text)}" for what, text in item.lines)]
+    lines = [f"- **{item.title}**{mark}", *(f"{what}: {inline_code(text)}" for what, text in item.lines)]
     if item.missing:
         lines.append(item.missing)
     return "  \n  ".join(lines)
-
-
-def _code(text: str) -> str:
-    """Inline code that any text survives in."""
-    fence = "``" if "`" in text else "`"
-    return f"{fence} {text} {fence}" if fence == "``" else f"{fence}{text}{fence}" if text else "(nothing)"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kosmos.evaluation.markdown import inline_code, table
 from kosmos.evaluation.stand_ins import stand_in_rows
 from kosmos.evaluation.verdict import METRIC_NAMES, NOVELTIES, baseline_cell, interval_cell, percent, verdict
 
@@ -19,7 +20,7 @@ SPLIT_HEADINGS = (
     "Unseen",
     "95 % interval",
 )
-_NUMERIC = (1, 2, 4, 5)
+NUMERIC = (1, 2, 4, 5)
 _SPLIT_NUMERIC = (2, 3, 5, 6)
 # Of a long prompt or answer only so many characters are shown.
 _SHOWN = 220
@@ -35,7 +36,7 @@ def markdown(
     parts = [f"# {presentation['title']}"]
     if presentation["introduction"]:
         parts.append(presentation["introduction"])
-    parts.append(table([cells(row) for row in report["abilities"]]))
+    parts.append(table([cells(row) for row in report["abilities"]], HEADINGS, NUMERIC))
     parts.append(_legend(report["abilities"]))
     if rows := [split_cells(row) for row in report["abilities"] if row["splits"]]:
         parts += [
@@ -90,27 +91,8 @@ def split_cells(row: Mapping[str, Any]) -> list[str]:
     return [_title(row), NOVELTIES.get(row["splits_by"], row["splits_by"]), *figures]
 
 
-def table(
-    rows: Sequence[Sequence[str]], headings: Sequence[str] = HEADINGS, numeric: Collection[int] = _NUMERIC
-) -> str:
-    """A Markdown table with its columns padded, so that it is a table in a plain terminal too."""
-    widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
-    lines = [_line(headings, widths, numeric)]
-    rules = ["-" * (width - 1) + ":" if i in numeric else "-" * width for i, width in enumerate(widths)]
-    lines.append(_line(rules, widths, numeric))
-    return "\n".join([*lines, *(_line(row, widths, numeric) for row in rows)])
-
-
 def _title(row: Mapping[str, Any]) -> str:
     return str(row["title"]).replace("|", "\\|")
-
-
-def _line(row: Sequence[str], widths: Sequence[int], numeric: Collection[int]) -> str:
-    padded = [
-        text.rjust(width) if index in numeric else text.ljust(width)
-        for index, (text, width) in enumerate(zip(row, widths))
-    ]
-    return f"| {' | '.join(padded)} |"
 
 
 def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -172,8 +154,7 @@ def _code(text: str) -> str:
     shown = text.replace("\n", " ⏎ ").strip()
     if len(shown) > _SHOWN:
         shown = f"{shown[: _SHOWN // 2]} ... {shown[-_SHOWN // 2 :]}"
-    fence = "``" if "`" in shown else "`"
-    return f"{fence}{shown}{fence}" if shown else "(nothing)"
+    return inline_code(shown)
 
 
 def _list(items: Sequence[str]) -> str:

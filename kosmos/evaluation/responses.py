@@ -12,10 +12,9 @@ from kosmos.errors import DataError
 from kosmos.evaluation.blank import blank_images
 from kosmos.evaluation.metrics import get_metric
 from kosmos.evaluation.task import Task
+from kosmos.evaluation.ties import tied_best
 from kosmos.example import Example
 
-# Candidates whose scores differ by less (in nats) are tied; a tie counts as a fair draw among them.
-TIE_TOLERANCE = 1e-5
 # Requests per call of the Engine: enough to fill its batches, few enough to show progress.
 CHUNK = 128
 
@@ -131,11 +130,11 @@ def _read(task: Task, item: Item, answers: list[Any]) -> Response:
         return Response(text, metric.value(text, item.golds), finish_reason=answers[0].finish_reason)
     if task.mode == "choice":
         scores = [_normalized(task, text, score) for text, score in zip(item.candidates, answers[0], strict=True)]
-        best = _best(scores)
+        best = tied_best(scores)
         values = [metric.value(item.candidates[index], item.golds) for index in best]
         return Response(item.candidates[best[0]], math.fsum(values) / len(best), tuple(scores), len(best))
     scores = [_affirmation(task, answer) for answer in answers]
-    best = _best(scores)
+    best = tied_best(scores)
     value = float(task.gold_index(item.example) in best) / len(best)
     return Response(str(best[0]), value, tuple(scores), len(best))
 
@@ -154,14 +153,6 @@ def _affirmation(task: Task, scores: Sequence[ScoreLike]) -> float:
     yes, no = scores[0].sum, scores[1].sum
     largest = max(yes, no)
     return yes - largest - math.log(math.exp(yes - largest) + math.exp(no - largest))
-
-
-def _best(scores: Sequence[float]) -> list[int]:
-    """Indices of the best score and all that tie with it."""
-    if any(math.isnan(score) for score in scores):
-        raise DataError("a candidate's log-probability is not a number: the weights are damaged or have diverged")
-    top = max(scores)
-    return [index for index, score in enumerate(scores) if score == top or top - score <= TIE_TOLERANCE]
 
 
 def _chunks(count: int) -> Iterator[range]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kosmos.errors import DataError
 from kosmos.evaluation.cells import Cell
 from kosmos.evaluation.samples import Answered
+from kosmos.evaluation.ties import tied_best
 from kosmos.example import Example
 
 NORMALIZATIONS = ("per_token", "sum", "per_character", "per_byte")
-# Log-probabilities closer than this are a tie: equal candidates may differ by rounding.
-TIE_TOLERANCE = 1e-6
 
 
 def sample_of(cell: Cell, example: Example, response: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,10 +80,7 @@ def compared(pairs: Sequence[Sequence[float]], texts: Sequence[str], normalizati
 
 def winner(scores: Sequence[float]) -> tuple[int, int]:
     """Index of the best score and how many tie with it. Raises DataError when one is not a number."""
-    if any(math.isnan(score) for score in scores):
-        raise DataError("a candidate's log-probability is not a number: the weights are damaged or have diverged")
-    top = max(scores)
-    tied = [index for index, score in enumerate(scores) if score == top or top - score <= TIE_TOLERANCE]
+    tied = tied_best(scores)
     return tied[0], len(tied)
 
 

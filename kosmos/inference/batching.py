@@ -18,6 +18,8 @@ from kosmos.inference.sharing import batches
 if TYPE_CHECKING:
     from kosmos.inference.engine import Engine
 
+# Padded tokens of one pass over prompts: large enough to fill the cores, small enough for the memory of a laptop.
+TOKEN_BUDGET = 8192
 # Documents encoded ahead and sorted by length together; bounds the memory of their pictures.
 _WINDOW = 1024
 # Keys and values that a batch may hold: on a CPU so many bytes, on a GPU this share of all its memory (not of what is
@@ -49,7 +51,7 @@ def in_batches(
         def fitting(longest: int) -> int:
             return min(limit, rows_that_fit(rooms, longest + columns))
 
-        waiting = batches(engine.identities(rows), fitting, engine.token_budget)[::-1]
+        waiting = batches(engine.identities(rows), fitting, TOKEN_BUDGET)[::-1]
         while waiting:
             chosen = waiting.pop()
             indices = [first + index for index in chosen]

@@ -26,11 +26,11 @@ from torch import nn
 from kosmos.config import DecoderConfig, ModelConfig
 from kosmos.document import Document
 from kosmos.errors import UsageError
-from kosmos.inference.bench_machine import measured_bandwidth, measured_peak, synchronize
 from kosmos.inference.effect import Effect, effect_on_scores
 from kosmos.inference.engine import Engine
 from kosmos.inference.generation import Decoding
 from kosmos.inference.prefix import Prefix
+from kosmos.machine import measured_bandwidth, measured_peak, synchronize
 from kosmos.model import weights
 from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor

@@ -22,7 +22,7 @@ from kosmos.batch import Sequence as Row
 from kosmos.config import Precision
 from kosmos.document import Document
 from kosmos.errors import PromptTooLong, UsageError
-from kosmos.inference.batching import in_batches
+from kosmos.inference.batching import TOKEN_BUDGET, in_batches
 from kosmos.inference.cache import SlotPool, Step
 from kosmos.inference.continuing import NameTries, decode, stream
 from kosmos.inference.decode_step import PackedDecoder, step_dtype
@@ -38,8 +38,6 @@ from kosmos.inference.static_decode import StaticSteps
 from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
 
-# Padded tokens of one prefill: large enough to fill the cores, small enough for the memory of a laptop.
-_TOKEN_BUDGET = 8192
 # Text that is short enough to be read on the packed weights, where small operations cost less.
 _PACKED_TOKENS = 1024
 
@@ -277,7 +275,7 @@ class Engine:
 
     def forward_step(self, token_ids: Tensor, step: Step) -> Tensor:
         """Hidden states [B, T, D] of text tokens [B, T] that continue the step's slots."""
-        with self._running():
+        with torch.inference_mode():
             if not self.static_decode:
                 return self.packed(token_ids, step)
             self._static = self._static or StaticSteps(self.packed)
@@ -285,7 +283,7 @@ class Engine:
 
     def head(self, hidden: Tensor) -> Tensor:
         """Hidden states [..., D] of `forward_step` -> logits fp32 [..., V]."""
-        with self._running():
+        with torch.inference_mode():
             return self.packed.head(hidden)
 
     @property
@@ -295,12 +293,8 @@ class Engine:
             self._packed = PackedDecoder(self.model.decoder, self.precision, self.quantization)
         return self._packed
 
-    def _running(self) -> torch.inference_mode:
-        """No gradients. Entered around computations, never around a `yield`."""
-        return torch.inference_mode()
-
     def reading(self) -> ExitStack:
-        """As `_running`, for prompts: the model's own forward pass, with autocast where asked."""
+        """No gradients, and for prompts, the model's own forward pass, autocast where asked; never around a `yield`."""
         stack = ExitStack()
         stack.enter_context(torch.inference_mode())
         if self.prefill_precision == "bf16":
@@ -394,7 +388,7 @@ class Engine:
         if len(prefixes) != len(candidates):
             raise UsageError(f"{len(prefixes)} prefixes, but {len(candidates)} lists of candidates")
         self.check_own(prefixes)
-        with self._running():
+        with torch.inference_mode():
             return score_prefixes(self, prefixes, candidates, include_end)
 
     def clear(self) -> None:
@@ -402,11 +396,6 @@ class Engine:
         self.pool.clear()
         self._packed = self._static = None
         self.embeddings.clear()
-
-    @property
-    def token_budget(self) -> int:
-        """Padded tokens of one pass over prompts."""
-        return _TOKEN_BUDGET
 
     @property
     def forbidden(self) -> Tensor:
@@ -428,7 +417,7 @@ def _passes(found: Sequence[Stretch]) -> Iterator[list[Stretch]]:
     for _, level in groupby(found, key=lambda stretch: stretch.depth):
         waiting = sorted(level, key=lambda stretch: stretch.start - stretch.end)
         while waiting:
-            rows = max(1, _TOKEN_BUDGET // (waiting[0].end - waiting[0].start))
+            rows = max(1, TOKEN_BUDGET // (waiting[0].end - waiting[0].start))
             yield waiting[:rows]
             waiting = waiting[rows:]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -136,19 +135,6 @@ def measured_peak(device: str, precision: Precision, threads: int, side: int = 1
     """
     import torch
 
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    factor = torch.full((side, side), 1 / side, dtype=dtype, device=device)
-    wait = torch.cuda.synchronize if device.startswith("cuda") else None
-    best, rounds, begin = float("inf"), 0, time.perf_counter()
-    with torch.no_grad():
-        factor @ factor  # the first one chooses a kernel
-        while rounds < 3 or time.perf_counter() - begin < seconds:
-            if wait:
-                wait()
-            start = time.perf_counter()
-            factor @ factor
-            if wait:
-                wait()
-            best = min(best, time.perf_counter() - start)
-            rounds += 1
-    return 2 * side**3 / best
+    from kosmos import machine
+
+    return machine.measured_peak(torch.device(device), precision, seconds, side)

@@ -92,8 +92,7 @@ def _log_probs(block: Tensor, matrix: Tensor, held: Tensor) -> Tensor:
         torch.mm(block, matrix.T, out=logits)
     else:
         logits.copy_(block @ matrix.T)
-    made: Tensor = torch.ops.aten._log_softmax.out(logits, -1, False, out=log_probs)
-    return made
+    return torch.log_softmax(logits, -1, out=log_probs)
 
 
 def _loss(log_probs: Tensor, targets: Tensor, ignored: int) -> Tensor:

@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 
 from kosmos.errors import DataError
+from kosmos.evaluation.markdown import table
 from kosmos.evaluation.report import Presentation, RunFacts, load_report, write_report
-from kosmos.evaluation.report_markdown import cells, table
+from kosmos.evaluation.report_markdown import HEADINGS, NUMERIC, cells
 from kosmos.evaluation.report_terminal import print_report
 from kosmos.evaluation.suite import run_suite
 from tests.evaluation.scripted import LEVELS, ScriptedEngine, level_of, puzzle_task, shade_examples, shade_task
@@ -215,5 +216,5 @@ def test_the_table_survives_a_bar_in_a_title() -> None:
         "expects_chance": False, "learned": "not learned",
     }  # fmt: skip
     assert cells(row) == ["x \\| y", "1", "50.0", "10.0 – 90.0", "0.0", "–", "–", "not learned"]
-    lines = table([cells(row)]).splitlines()
+    lines = table([cells(row)], HEADINGS, NUMERIC).splitlines()
     assert lines[1].count(":") == 4 and [line.replace("\\|", "").count("|") for line in lines] == [9, 9, 9]

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import Kosmos2ForConditionalGeneration
@@ -101,7 +102,7 @@ def test_one_beam_is_greedy(model: Kosmos, processor: Processor, document: Docum
     with engine.prefill(document) as prefix:
         assert prefix.beam(1, 8) == prefix.greedy(8)
         loop = BeamLoop(engine, [(prefix, Decoding(8), None)])
-        with engine._running():
+        with torch.inference_mode():
             while loop.active:
                 loop.advance()
         made = loop.result(0)
@@ -139,7 +140,7 @@ def test_a_stop_string_that_comes_too_early_does_not_end_a_beam(engine: Engine) 
                 continue
             greedy = prefix.greedy(8, min_new_tokens=7, stop=[stop])
             loop = BeamLoop(engine, [(prefix, Decoding(8, 7, stop=(stop,)), None)])
-            with engine._running():
+            with torch.inference_mode():
                 while loop.active:
                     loop.advance()
             assert loop.result(0).text == greedy.text == free.text

@@ -5,8 +5,8 @@ import torch
 
 from kosmos.config import DecoderConfig, ModelConfig
 from kosmos.inference.bench import Card, prefill_flops, prompt, random_model, shaped, small_processor
-from kosmos.inference.bench_machine import measured_bandwidth, measured_peak
 from kosmos.inference.engine import Engine
+from kosmos.machine import measured_bandwidth, measured_peak
 from kosmos.presets import load_preset
 
 

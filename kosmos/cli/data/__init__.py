@@ -14,9 +14,9 @@ examples:
 from __future__ import annotations
 
 import argparse
-import importlib
-from importlib.util import find_spec
 from types import ModuleType
+
+from kosmos.cli.actions import add_actions, find_modules
 
 # Action -> what `kosmos data --help` says of it. The module of the same name in this folder has the rest:
 # its docstring (help and examples), add_arguments(parser) and run(args). It imports nothing heavy until it runs.
@@ -36,16 +36,11 @@ ACTIONS = {
 
 def action_modules() -> dict[str, ModuleType]:
     """The modules of the actions, in the order of ACTIONS."""
-    names = {name: f"{__name__}.{name}" for name in ACTIONS}
-    return {name: importlib.import_module(module) for name, module in names.items() if find_spec(module)}
+    return find_modules(__name__, ACTIONS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", title="actions")
-    for name, module in action_modules().items():
-        summary, _, rest = (module.__doc__ or "").partition("\n\n")
-        action = actions.add_parser(name, help=ACTIONS[name], description=summary, epilog=rest)
-        module.add_arguments(action)
+    add_actions(parser, action_modules(), ACTIONS)
 
 
 def run(args: argparse.Namespace) -> int:

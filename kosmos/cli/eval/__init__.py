@@ -16,9 +16,9 @@ must lie. The picture book's own held-out sets are `kosmos evaluate`.
 from __future__ import annotations
 
 import argparse
-import importlib
-from importlib.util import find_spec
 from types import ModuleType
+
+from kosmos.cli.actions import add_actions, find_modules
 
 # Action -> what `kosmos eval --help` says of it. The module of the same name in this folder has the rest.
 ACTIONS = {
@@ -34,11 +34,13 @@ ACTIONS = {
 }
 
 
+# A module called `run` would hide the function of that name below.
+_FILES = {"run": "datasets"}
+
+
 def action_modules() -> dict[str, ModuleType]:
     """The modules of the actions, in the order of ACTIONS."""
-    # A module called `run` would hide the function of that name below.
-    names = {name: f"{__name__}.{'datasets' if name == 'run' else name}" for name in ACTIONS}
-    return {name: importlib.import_module(module) for name, module in names.items() if find_spec(module)}
+    return find_modules(__name__, ACTIONS, _FILES)
 
 
 def keep_order(parser: argparse.ArgumentParser, words: list[str]) -> list[str]:
@@ -49,11 +51,7 @@ def keep_order(parser: argparse.ArgumentParser, words: list[str]) -> list[str]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", title="actions")
-    for name, module in action_modules().items():
-        summary, _, rest = (module.__doc__ or "").partition("\n\n")
-        action = actions.add_parser(name, help=ACTIONS[name], description=summary, epilog=rest)
-        module.add_arguments(action)
+    add_actions(parser, action_modules(), ACTIONS)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ def token_f1(prediction: str, golds: Sequence[str]) -> float:
 
     Words are split at spaces, without punctuation at their ends. Two empty answers agree fully.
     """
-    return max((_f1(_words(prediction), _words(gold)) for gold in golds), default=0.0)
+    return max((bag_f1(_words(prediction), _words(gold)) for gold in golds), default=0.0)
 
 
 def _words(text: str) -> Counter[str]:
@@ -23,7 +23,8 @@ def _words(text: str) -> Counter[str]:
     return Counter(word for word in stripped if word)
 
 
-def _f1(prediction: Counter[str], gold: Counter[str]) -> float:
+def bag_f1(prediction: Counter[str], gold: Counter[str]) -> float:
+    """Harmonic mean of precision and recall over two bags of words; two empty ones agree fully."""
     if not prediction or not gold:
         return float(prediction == gold)
     shared = (prediction & gold).total()

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from kosmos.errors import DataError, UsageError
+from kosmos.evaluation.metrics.token_f1 import bag_f1
 from kosmos.evaluation.samples import Answered, Measured, SetMetric
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -27,19 +28,8 @@ def web_exact_match(prediction: str, answers: Sequence[str]) -> float:
 
 def web_f1(prediction: str, answers: Sequence[str]) -> float:
     """F1 over the bag of normalised words, in [0, 1], against the best answer; two empty texts agree fully."""
-    return max(
-        _f1(normalize_web_answer(prediction).split(), normalize_web_answer(answer).split()) for answer in answers
-    )
-
-
-def _f1(prediction: list[str], answer: list[str]) -> float:
-    if not prediction or not answer:
-        return float(prediction == answer)
-    shared = (Counter(prediction) & Counter(answer)).total()
-    if shared == 0:
-        return 0.0
-    precision, recall = shared / len(prediction), shared / len(answer)
-    return 2 * precision * recall / (precision + recall)
+    words = Counter(normalize_web_answer(prediction).split())
+    return max(bag_f1(words, Counter(normalize_web_answer(answer).split())) for answer in answers)
 
 
 def _metric(name: str, value: Callable[[str, Sequence[str]], float]) -> SetMetric:

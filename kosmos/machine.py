@@ -9,8 +9,6 @@ import torch
 
 from kosmos.config import Precision
 
-_SIDE = 2048
-
 
 def measured_bandwidth(device: torch.device, num_bytes: int, seconds: float = 0.5) -> float:
     """Bytes a second: the best of several sums over a buffer of `num_bytes` (16 MB to 1 GB), with torch's threads.
@@ -23,11 +21,11 @@ def measured_bandwidth(device: torch.device, num_bytes: int, seconds: float = 0.
     return 4 * count / best
 
 
-def measured_peak(device: torch.device, precision: Precision, seconds: float = 0.5) -> float:
-    """Operations a second: the best of several products of two square matrices of 2,048 rows."""
+def measured_peak(device: torch.device, precision: Precision, seconds: float = 0.5, side: int = 2048) -> float:
+    """Operations a second: the best of several products of two square matrices of `side` rows; at least 3 products."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    factor = torch.full((_SIDE, _SIDE), 1 / _SIDE, dtype=dtype, device=device)
-    return 2 * _SIDE**3 / _best_time(lambda: factor @ factor, device, seconds)
+    factor = torch.full((side, side), 1 / side, dtype=dtype, device=device)
+    return 2 * side**3 / _best_time(lambda: factor @ factor, device, seconds)
 
 
 def synchronize(device: torch.device) -> None:
