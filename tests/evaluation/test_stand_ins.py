@@ -31,6 +31,6 @@ def test_rows_follow_table_1() -> None:
 def test_the_report_shows_them() -> None:
     parts = _table1([row("naming", 0.5)])
     assert parts[0] == "## Table 1 of the paper, on stand-ins"
-    assert "| ImageNet             | NAMING   | 20 |  50.0 | 40.0 – 60.0   |" in parts[2]
+    assert "| ImageNet             | NAMING   |  20 |  50.0 | 40.0 – 60.0   |" in parts[2]
     assert parts[3].startswith("No stand-in: StoryCloze, HellaSwag")
     assert _table1([row("else", 0.9)]) == []

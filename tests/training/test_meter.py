@@ -50,7 +50,7 @@ def test_devices_by_name() -> None:
 def test_a_measured_peak_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     first = measured_peak("cpu", "fp32", 1, 256, 0.01)
     assert first > 1e8
-    monkeypatch.setattr("kosmos.training.hardware.time.perf_counter", lambda: 1 / 0)
+    monkeypatch.setattr("kosmos.machine.time.perf_counter", lambda: 1 / 0)
     assert measured_peak("cpu", "fp32", 1, 256, 0.01) == first
 
 
