@@ -24,6 +24,10 @@ class ServeOptions:
     log_prompts      write prompts and answers to the log
     page             serve the chat page at /
     max_connections  open at once
+    host_names       further names the server may be called by while it listens on loopback, as behind a proxy
+    max_header_bytes, header_timeout_s   of one request's line and headers
+    write_timeout_s  for a client to read on; one that stops reading is cut off
+    max_waiting_body_bytes   of all bodies held at once; a request beyond it is answered 503
     """
 
     host: str = "127.0.0.1"
@@ -50,3 +54,8 @@ class ServeOptions:
     log_prompts: bool = False
     page: bool = True
     max_connections: int = 256
+    host_names: tuple[str, ...] = ()
+    max_header_bytes: int = 16 << 10
+    header_timeout_s: float = 10.0
+    write_timeout_s: float = 30.0
+    max_waiting_body_bytes: int = 256 << 20
