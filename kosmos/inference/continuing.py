@@ -10,8 +10,8 @@ import torch
 
 from kosmos.errors import UsageError
 from kosmos.inference.beams import BeamLoop
-from kosmos.inference.decode_loop import DecodeLoop
 from kosmos.inference.generation import Decoding, Generation
+from kosmos.inference.live_batch import LiveBatch
 from kosmos.inference.names import NameTrie
 from kosmos.inference.prefix import Prefix
 from kosmos.inference.scoring import continuation_ids, trailing_text
@@ -56,10 +56,11 @@ def stream(engine: Engine, prefix: Prefix, options: Decoding) -> Iterator[str]:
         return
     # A fork, because the caller may use the prefix between two deltas.
     with prefix.fork() as own:
-        loop = DecodeLoop(engine, [own], [options], stream=True)
-        while loop.active:
-            loop.advance()
-            delta = loop.take_delta()
+        batch = LiveBatch(engine)
+        row = batch.join(own, options, stream=True)
+        while batch.rows:
+            batch.advance()
+            delta = row.take_delta()
             if delta:
                 yield delta
 
@@ -90,14 +91,14 @@ def _continue(engine: Engine, prefixes: Sequence[Prefix], options: Sequence[Deco
                 elif engine.pool.num_free:
                     forks.append(prefixes[row].fork())
                     jobs[row, draw] = forks[-1]
-            loop = DecodeLoop(engine, list(jobs.values()), [options[row].of_draw(draw) for row, draw in jobs])
-            with torch.inference_mode():
-                while loop.active:
-                    loop.advance()
+            batch = LiveBatch(engine)
+            rows = {job: batch.join(prefix, options[job[0]].of_draw(job[1])) for job, prefix in jobs.items()}
+            while batch.rows:
+                batch.advance()
         finally:
             for fork in forks:
                 fork.free()
-        results.update((job, loop.result(index)) for index, job in enumerate(jobs))
+        results.update((job, row.result()) for job, row in rows.items())
         waiting = [job for job in waiting if job not in results]
     return [
         replace(results[row, 0], others=tuple(results[row, draw] for draw in range(1, option.num_results)))

@@ -14,28 +14,43 @@ _BLOCK = 64
 
 
 class Chooser:
-    """Picks tokens for rows that each have their own `Decoding`; rows are addressed by their index in `options`."""
+    """Picks tokens for rows that each have their own `Decoding`; a row is a number: its index in `options`, or what
+    `add` was given."""
 
     def __init__(self, options: Sequence[Decoding], forbidden: Tensor, end_id: int) -> None:
-        self._options = options
+        self._options = dict(enumerate(options))
         self._forbidden = forbidden  # bool [V]
         self._end_id = end_id
-        self._min_new_tokens = max(option.min_new_tokens for option in options)
-        self._any_sampling = any(option.temperature > 0 for option in options)
         self._generators: dict[int, torch.Generator] = {}
         self._draws: dict[int, list[float]] = {}
 
-    def choose(self, logits: Tensor, rows: Sequence[int], step: int) -> tuple[list[int], list[float]]:
-        """logits fp32 [B, V] of `rows` -> their tokens, and the tokens' log-probabilities over the whole vocabulary."""
+    def add(self, row: int, option: Decoding) -> None:
+        """A row that comes later."""
+        self._options[row] = option
+
+    def remove(self, row: int) -> None:
+        """Forget a row."""
+        del self._options[row]
+        self._generators.pop(row, None)
+        self._draws.pop(row, None)
+
+    def choose(
+        self, logits: Tensor, rows: Sequence[int], step: int | Sequence[int]
+    ) -> tuple[list[int], list[float]]:
+        """logits fp32 [B, V] of `rows` -> their tokens, and the tokens' log-probabilities over the whole vocabulary.
+
+        `step`: how many tokens the rows have already, one number for all or one each.
+        """
         allowed = logits.masked_fill(self._forbidden, -torch.inf)
-        if step < self._min_new_tokens:
-            early = [index for index, row in enumerate(rows) if step < self._options[row].min_new_tokens]
+        options = [self._options[row] for row in rows]
+        steps = [step] * len(options) if isinstance(step, int) else step
+        early = [index for index, option in enumerate(options) if steps[index] < option.min_new_tokens]
+        if early:
             allowed[early, self._end_id] = -torch.inf
         tokens = allowed.argmax(-1)
-        if self._any_sampling:
-            drawn = [index for index, row in enumerate(rows) if self._options[row].temperature > 0]
-            if drawn:
-                tokens[drawn] = self._sample(allowed[drawn], [rows[index] for index in drawn])
+        drawn = [index for index, option in enumerate(options) if option.temperature > 0]
+        if drawn:
+            tokens[drawn] = self._sample(allowed[drawn], [rows[index] for index in drawn])
         log_probs = logits.gather(-1, tokens[:, None])[:, 0] - logits.logsumexp(-1)
         return tokens.tolist(), log_probs.tolist()
 
