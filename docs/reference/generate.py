@@ -76,7 +76,9 @@ def commands() -> str:
     os.environ["NO_COLOR"] = "1"
     from kosmos.cli.main import VERBS, verb_parser
 
-    return "\n".join(f"\n## kosmos {verb}\n\n```text\n{verb_parser(verb).format_help().rstrip()}\n```" for verb in VERBS)
+    return "\n".join(
+        f"\n## kosmos {verb}\n\n```text\n{verb_parser(verb).format_help().rstrip()}\n```" for verb in VERBS
+    )
 
 
 PAGES = {"configuration": configuration, "commands": commands}
