@@ -11,7 +11,6 @@ a rendered chat: one that starts with `<s>` and the mark U+FDD0, as the chat tem
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -65,8 +64,9 @@ class KosmosTokenizer(PreTrainedTokenizer):
     ) -> None:
         self.vocab_file = str(vocab_file)
         self.extra_specials = list(extra_specials or ())
+        self._model = Path(self.vocab_file).read_bytes()
         self._pieces = sentencepiece.SentencePieceProcessor()
-        self._pieces.LoadFromSerializedProto(Path(self.vocab_file).read_bytes())
+        self._pieces.LoadFromSerializedProto(self._model)
         first = len(self._pieces) + 1  # one more than the pieces: `<pad>` has none
         self._special_ids = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}
         for offset, name in enumerate((*SPECIALS, *self.extra_specials)):
@@ -262,11 +262,7 @@ class KosmosTokenizer(PreTrainedTokenizer):
 
     def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
         path = Path(save_directory) / ((f"{filename_prefix}-" if filename_prefix else "") + "tokenizer.model")
-        if path.resolve() != Path(self.vocab_file).resolve():
-            if Path(self.vocab_file).is_file():
-                shutil.copyfile(self.vocab_file, path)
-            else:
-                path.write_bytes(self._pieces.serialized_model_proto())
+        path.write_bytes(self._model)
         return (str(path),)
 
 
