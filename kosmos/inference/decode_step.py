@@ -77,9 +77,13 @@ class PackedDecoder:
         self._layers = [_PackedLayer(layer, kind) for layer in layers]
         self._norm = _Norm(decoder.layer_norm, torch.float32)
         self._head = _linear([(decoder.embedding.weight, None)], kind)
-        self._rotations: Tensor | None = None  # complex64 [positions, 2, 1, d/2], of queries and of keys
-        if config.position == "xpos":
-            positions = torch.arange(config.max_positions, device=decoder.embedding.weight.device)[None]
+        # Tables of all positions: rotations complex64 [positions, 2, 1, d/2] of queries and of keys, or what is added.
+        self._rotations: Tensor | None = None
+        self._absolute: Tensor | None = None  # fp32 [positions, D]
+        positions = torch.arange(config.max_positions, device=decoder.embedding.weight.device)[None]
+        if config.position == "sinusoidal":
+            self._absolute = sinusoidal(positions, config.hidden_size)[0]
+        else:
             found = xpos(positions, self._head_dim, config.xpos_scale_base, config.max_positions // 2)
             self._rotations = torch.stack((found.queries[0, 0], found.keys[0, 0]), dim=1)[:, :, None]
 
@@ -94,8 +98,8 @@ class PackedDecoder:
         rotation: Tensor | None = None
         if self._rotations is not None:
             rotation = self._rotations[positions]
-        else:
-            x = x + sinusoidal(positions, x.shape[-1]).flatten(0, 1)
+        elif self._absolute is not None:
+            x = x + self._absolute[positions].flatten(0, 1)
         for index, layer in enumerate(self._layers):
             x = layer(x, num_rows, rotation, mask, step, index)
         return self._norm(x).view(num_rows, num_tokens, -1)
@@ -130,7 +134,8 @@ class _PackedLayer:
         qkv = self._qkv(self._attention_norm(x)).view(num_rows, -1, 3, heads, size)
         if rotation is not None:
             floats = qkv.float()  # the same memory where it is fp32
-            torch.view_as_complex(floats.unflatten(-1, (-1, 2)))[:, :, :2].mul_(rotation)
+            pairs = torch.view_as_complex(floats.view(num_rows, -1, 3, heads, size // 2, 2))
+            pairs[:, :, :2].mul_(rotation)
             qkv = floats.to(qkv.dtype)
         queries, keys, values = qkv.permute(2, 0, 3, 1, 4).unbind()  # [B, H, T, d]
         keys, values = step.extend(index, keys, values)
@@ -139,21 +144,35 @@ class _PackedLayer:
         if self._inner_attention_norm is not None:
             joined = self._inner_attention_norm(joined)
         x = x + self._out(joined)
-        inner = F.gelu(self._fc1(self._ffn_norm(x)))
+        inner = _gelu(self._fc1(self._ffn_norm(x)))
         if self._inner_ffn_norm is not None:
             inner = self._inner_ffn_norm(inner)
         return x + self._fc2(inner)
+
+
+def _gelu(x: Tensor) -> Tensor:
+    """GELU [N, F]. Of one fp32 row on a CPU by way of a transposed view, which takes torch's own kernel.
+
+    Contiguous fp32 goes to oneDNN, whose call costs 20 microseconds more where each step brings other weights.
+    """
+    if len(x) > 1 or x.dtype != torch.float32 or x.device.type != "cpu" or x.shape[1] % 2:
+        return F.gelu(x)
+    return F.gelu(x.view(-1, 2).t()).t().view(x.shape)
 
 
 class _Norm:
     """LayerNorm in fp32, its result in the type that the next product takes."""
 
     def __init__(self, norm: nn.LayerNorm, dtype: torch.dtype) -> None:
-        self._shape, self._eps, self._dtype = norm.normalized_shape, norm.eps, dtype
+        self._shape, self._eps, self._dtype = list(norm.normalized_shape), norm.eps, dtype
         self._weight, self._bias = norm.weight.detach().float(), norm.bias.detach().float()
 
     def __call__(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x.float(), self._shape, self._weight, self._bias, self._eps).to(self._dtype)
+        if x.dtype != torch.float32:
+            x = x.float()
+        # torch.layer_norm is what F.layer_norm calls, after a microsecond of its own.
+        normed = torch.layer_norm(x, self._shape, self._weight, self._bias, self._eps)
+        return normed if self._dtype == torch.float32 else normed.to(self._dtype)
 
 
 def _linear(parts: Sequence[tuple[Tensor, Tensor | None]], kind: _Kind) -> Linear:
