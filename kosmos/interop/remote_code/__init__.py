@@ -1,0 +1,1 @@
+"""Files that are copied into exported folders; they import nothing but torch and transformers."""

@@ -1,0 +1,225 @@
+"""KOSMOS-1 for transformers: a decoder that reads text and pictures.
+
+This file is copied into exported folders, so it imports nothing but torch and transformers.
+Shapes: B rows, T tokens, D width, N pictures of all rows in order, L places of each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import CLIPVisionConfig, CLIPVisionModel, GenerationMixin
+from transformers.cache_utils import Cache
+from transformers.modeling_outputs import (
+    BaseModelOutputWithPast,
+    BaseModelOutputWithPooling,
+    CausalLMOutputWithPast,
+)
+from transformers.utils.generic import can_return_tuple
+
+from .configuration_kosmos import KosmosConfig
+from .modeling_kosmos_text import KosmosPreTrainedModel, KosmosTextModel
+from .modeling_kosmos_vision import KosmosConvVisionModel, KosmosResampler
+
+# Which layers LoRA may change, for peft's `target_modules`: the decoder's, and not CLIP's, whose names end alike.
+LORA_TARGETS = r".*language_model\.layers\.\d+\.(self_attn\.(q_proj|k_proj|v_proj|out_proj)|mlp\.(fc1|fc2))"
+
+
+@dataclass
+class KosmosModelOutputWithPast(BaseModelOutputWithPast):
+    """`image_hidden_states` [N, L, D]: what stands in the pictures' places."""
+
+    image_hidden_states: Tensor | None = None
+
+
+@dataclass
+class KosmosCausalLMOutputWithPast(CausalLMOutputWithPast):
+    """As KosmosModelOutputWithPast, with logits and loss."""
+
+    image_hidden_states: Tensor | None = None
+
+
+class KosmosModel(KosmosPreTrainedModel):
+    """Vision tower, projector and decoder; without a `vision_config`, the decoder alone."""
+
+    def __init__(self, config: KosmosConfig) -> None:
+        super().__init__(config)
+        if config.vision_config is not None:
+            kind = CLIPVisionModel if isinstance(config.vision_config, CLIPVisionConfig) else KosmosConvVisionModel
+            self.vision_tower = kind._from_config(config.vision_config)
+            self.multi_modal_projector = KosmosResampler(config)
+        self.language_model = KosmosTextModel._from_config(config.text_config)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.language_model.embed_tokens
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.language_model.embed_tokens = value
+
+    @can_return_tuple
+    def get_image_features(self, pixel_values: Tensor, **kwargs: Any) -> BaseModelOutputWithPooling:
+        """Normalised pixels [N, 3, S, S] -> `pooler_output` [N, L, D], scaled like the embeddings of words."""
+        if self.config.vision_config is None:
+            raise ValueError("this model reads text only: its vision_config is null")
+        pixel_values = pixel_values.to(self.multi_modal_projector.dense.weight.dtype)
+        seen = self.vision_tower(pixel_values).last_hidden_state
+        features = F.normalize(self.vision_tower.post_layernorm(seen), dim=-1)
+        return BaseModelOutputWithPooling(
+            last_hidden_state=features, pooler_output=self.multi_modal_projector(features)
+        )
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        mm_encoder_outputs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> KosmosModelOutputWithPast:
+        """`pixel_values` [N, 3, S, S]: the pictures of all rows in order, whatever each row's number of them.
+
+        `mm_encoder_outputs`: {"image": what `get_image_features` gave}, instead of `pixel_values`.
+        """
+        if inputs_embeds is None:
+            inputs_embeds = self.get_input_embeddings()(input_ids)
+        elif input_ids is not None:
+            raise ValueError("give exactly one of input_ids and inputs_embeds")
+        encoded = (mm_encoder_outputs or {}).get("image")
+        if encoded is None and pixel_values is not None:
+            encoded = self.get_image_features(pixel_values, return_dict=True)
+        images = None
+        if encoded is not None:
+            images = encoded.pooler_output
+            inputs_embeds = self._fill_places(input_ids, inputs_embeds, images)
+        outputs = self.language_model(
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            **kwargs,
+        )
+        return KosmosModelOutputWithPast(**outputs, image_hidden_states=images)
+
+    def _fill_places(self, input_ids: Tensor | None, inputs_embeds: Tensor, images: Tensor) -> Tensor:
+        if input_ids is None:
+            raise ValueError("pictures need input_ids, whose image tokens say where they stand")
+        places = input_ids == self.config.image_token_id
+        num_places, num_embeddings = int(places.sum()), images.shape[0] * images.shape[1]
+        if num_places != num_embeddings:
+            raise ValueError(
+                f"{num_places} image tokens in input_ids, but {len(images)} pictures take {num_embeddings}; "
+                "let the processor write them"
+            )
+        images = images.to(inputs_embeds.device, inputs_embeds.dtype)
+        return inputs_embeds.masked_scatter(places[..., None].to(inputs_embeds.device), images)
+
+
+class KosmosForConditionalGeneration(KosmosPreTrainedModel, GenerationMixin):
+    """KosmosModel with its head, tied to the embeddings; without pictures, a language model."""
+
+    _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
+    _tp_plan = {"lm_head": "colwise_gather_output"}
+    _pp_plan = {"lm_head": (["hidden_states"], ["logits"])}
+
+    def __init__(self, config: KosmosConfig) -> None:
+        super().__init__(config)
+        self.model = KosmosModel(config)
+        self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.model.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.lm_head
+
+    def get_image_features(self, pixel_values: Tensor, **kwargs: Any) -> BaseModelOutputWithPooling:
+        """As KosmosModel.get_image_features."""
+        return self.model.get_image_features(pixel_values, **kwargs)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        mm_encoder_outputs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> KosmosCausalLMOutputWithPast:
+        """`labels` [B, T]: the tokens themselves, -100 where none is to be learned; they are shifted here.
+
+        `logits_to_keep`: only the last so many positions, or those of an index.
+        """
+        outputs = self.model(
+            input_ids=input_ids,
+            pixel_values=pixel_values,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            mm_encoder_outputs=mm_encoder_outputs,
+            **kwargs,
+        )
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        logits = self.lm_head(outputs.last_hidden_state[:, kept])
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits=logits, labels=labels, vocab_size=logits.shape[-1], **kwargs)
+        return KosmosCausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            image_hidden_states=outputs.image_hidden_states,
+        )
+
+    def _expand_inputs_for_generation(
+        self,
+        expand_size: int = 1,
+        is_encoder_decoder: bool = False,
+        input_ids: Tensor | None = None,
+        **model_kwargs: Any,
+    ) -> tuple[Tensor | None, dict[str, Any]]:
+        """A row's pictures stay together, and follow each of its beams: rows (A B) (C) become (A B) (A B) (C) (C)."""
+        pixel_values = model_kwargs.pop("pixel_values", None)
+        if pixel_values is not None:
+            if input_ids is None:
+                raise ValueError("pictures need input_ids, whose image tokens say where they stand")
+            counts = (input_ids == self.config.image_token_id).sum(-1) // self.config.image_seq_length
+            groups = pixel_values.split(counts.tolist())
+            pixel_values = torch.cat([group for group in groups for _ in range(expand_size)])
+        input_ids, model_kwargs = super()._expand_inputs_for_generation(
+            expand_size, is_encoder_decoder, input_ids, **model_kwargs
+        )
+        if pixel_values is not None:
+            model_kwargs["pixel_values"] = pixel_values
+        return input_ids, model_kwargs
+
+
+__all__ = [
+    "LORA_TARGETS",
+    "KosmosForConditionalGeneration",
+    "KosmosModel",
+    "KosmosPreTrainedModel",
+    "KosmosTextModel",
+]
