@@ -15,6 +15,7 @@ from kosmos.serving.refusals import Refusal
 
 MAX_DEPTH = 32
 MAX_SIGNS = 40_000  # brackets, commas and colons outside strings: 256 parts take about 3,000
+_MAX_QUOTES = 1_000_000  # and backslashes: each takes the scan a step, and a prompt that a model can read has fewer
 _LONGEST_NUMBER = 40
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NOT_SIGNS = bytes(code for code in range(256) if code not in b"[]{},:")
@@ -25,6 +26,8 @@ _NULL = re.compile(rb"\\u0000")
 
 def parse_json(body: bytes) -> Any:
     """The value of a JSON text in UTF-8. Raises Refusal (400) for what is none, or is built to harm."""
+    if body.count(b'"') + body.count(b"\\") > _MAX_QUOTES:
+        raise _refusal("too many quotes and backslashes in one request", "json_too_large")
     outside = _STRING.sub(b"", body)
     signs = outside.translate(None, _NOT_SIGNS)
     if len(signs) > MAX_SIGNS:
