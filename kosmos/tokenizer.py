@@ -66,6 +66,15 @@ class Tokenizer:
     def __hash__(self) -> int:
         return hash((self.sha256, self.extra_specials))
 
+    @property
+    def model(self) -> bytes:
+        """The serialized SentencePiece model."""
+        return self._model
+
+    def scored_pieces(self) -> list[tuple[str, float]]:
+        """Every piece with an id from 4 on, in the order of ids, with its log-probability in the unigram model."""
+        return [(self._pieces.id_to_piece(i), self._pieces.get_score(i)) for i in range(3, len(self._pieces))]
+
     def special_id(self, name: str) -> int:
         """Id of a special token such as `<image>`. Raises UsageError when there is none of that name."""
         if name not in self._special_ids:

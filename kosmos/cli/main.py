@@ -16,7 +16,7 @@ from kosmos.cli.exit_codes import report
 from kosmos.cli.parser import Parser
 from kosmos.errors import UsageError, nearest
 
-# Verb -> what `kosmos --help` says of it. The module of the same name in this folder has the rest.
+# Verb -> what `kosmos --help` says of it. The module of that name in this folder has the rest.
 VERBS = {
     "demo": "train the small KOSMOS-1 from scratch and print what it can do",
     "train": "train a model from a recipe",
@@ -24,9 +24,12 @@ VERBS = {
     "generate": "continue text and pictures with a trained model",
     "score": "rank candidates for what follows text and pictures",
     "chat": "talk with a trained model about pictures, in the terminal",
+    "serve": "answer over HTTP as OpenAI's API does, with a page to talk with",
     "evaluate": "measure a trained model on the picture book's held-out sets",
     "eval": "measure a trained model on the paper's datasets",
     "report": "print the report of a finished run again",
+    "import": "bring in a Kosmos-2 checkpoint or a CLIP folder of transformers",
+    "export": "hand a trained model on: our folder, transformers, Kosmos-2",
     "presets": "list, show and copy the named configurations of models",
     "recipes": "list, show and copy the packaged training recipes",
     "tokenizer": "train a SentencePiece tokenizer, or look into one",
@@ -34,6 +37,9 @@ VERBS = {
     "bench": "measure how fast this machine runs a model, against what it allows",
     "doctor": "say what is wrong with the environment, a recipe, its data or a run",
 }
+
+# Verbs whose module cannot have their name: it is a word of Python's.
+_MODULES = {"import": "import_weights"}
 
 _EXAMPLES = """\
 examples:
@@ -50,7 +56,7 @@ def load_verb(name: str) -> ModuleType:
     """The module of a verb. Raises UsageError for an unknown one and names the nearest."""
     if name not in VERBS:
         raise UsageError(f"there is no verb '{name}'{nearest(name, VERBS)}; `kosmos --help` lists them")
-    return importlib.import_module(f"kosmos.cli.{name.replace('-', '_')}")
+    return importlib.import_module(f"kosmos.cli.{_MODULES.get(name, name.replace('-', '_'))}")
 
 
 def verb_parser(name: str) -> Parser:

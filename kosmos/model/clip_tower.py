@@ -81,6 +81,13 @@ def stored_activation(name: str) -> Activation:
     raise ConfigError(f"{name}: hidden_act '{theirs.hidden_act}' is not supported, only {', '.join(_ACTIVATIONS)}")
 
 
+def stored_vision(name: str, **fields: Any) -> VisionConfig:
+    """The configuration that fits the CLIP folder or hub model `name`, with further `fields` as given."""
+    theirs = _read_clip_config(name)
+    shape = {ours: getattr(theirs, field) for ours, field in _CLIP_FIELDS.items()}
+    return VisionConfig(kind="clip", activation=stored_activation(name), **shape, **fields)
+
+
 def _read_clip_config(name: str) -> CLIPVisionConfig:
     """The vision part of a CLIP folder's or hub model's configuration."""
     try:
@@ -100,6 +107,15 @@ def load_clip(config: VisionConfig, name: str) -> ClipTower:
         wanted, found = getattr(config, ours), getattr(theirs, field)
         if wanted != found:
             raise ConfigError(f"{name}: {field} is {found}, but vision.{ours} is {wanted}; set vision.{ours}: {found}")
+    return ClipTower(config, read_clip(name))
+
+
+def read_clip(name: str) -> CLIPVisionModel:
+    """The vision tower of the folder or hub model `name`, alone and in fp32.
+
+    Raises DataError when tensors are missing or unknown, StorageError when a file is damaged.
+    """
+    theirs = _read_clip_config(name)
     theirs.attention_dropout = 0.0
     verbosity = transformers_logging.get_verbosity()
     # A whole CLIP model holds a text tower, about which transformers would print a table.
@@ -115,7 +131,7 @@ def load_clip(config: VisionConfig, name: str) -> ClipTower:
             f"{name}: not a whole CLIP vision tower: {len(missing)} tensors missing, {len(unused)} unknown "
             f"({', '.join((missing + unused)[:3])})"
         )
-    return ClipTower(config, model)
+    return model
 
 
 def _from_pretrained(name: str, theirs: CLIPVisionConfig) -> tuple[CLIPVisionModel, dict[str, Any]]:

@@ -45,8 +45,7 @@ def save(
     `tensors`: its values, where they are not the model's own at this moment.
     """
     folder = folder.absolute()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder}: exists already; choose another folder or remove it")
+    refuse_existing(folder)
 
     def fill(temporary: Path) -> None:
         if processor is not None:
@@ -55,6 +54,12 @@ def save(
         save_tensors(dict(model.state_dict()) if tensors is None else tensors, temporary / WEIGHTS_FILE)
 
     write_folder(folder, fill)
+
+
+def refuse_existing(folder: Path) -> None:
+    """Raise UsageError when `folder` is there already and is not an empty folder."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder}: exists already; choose another folder or remove it")
 
 
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -75,14 +80,17 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def save_tensors(tensors: dict[str, Tensor], file: Path) -> None:
-    """Write tensors as they are (no cast) to a safetensors file. Raises StorageError when the disk refuses."""
+def save_tensors(tensors: dict[str, Tensor], file: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write tensors as they are (no cast) to a safetensors file. Raises StorageError when the disk refuses.
+
+    `metadata`: instead of our format's version, one entry.
+    """
     whole = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
     try:
         file.touch()
         mode = file.stat().st_mode
         # One entry only: safetensors writes several in any order, and equal models shall give equal files.
-        save_file(whole, file, metadata={"kosmos_format": str(FORMAT_VERSION)})
+        save_file(whole, file, metadata=metadata or {"kosmos_format": str(FORMAT_VERSION)})
         # safetensors makes files that only their owner reads.
         file.chmod(mode)
     except Exception as error:  # safetensors wraps the system's error in its own type

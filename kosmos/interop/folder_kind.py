@@ -1,0 +1,32 @@
+"""What a folder in transformers' form holds, told by its config.json without loading anything."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from kosmos.errors import DataError
+from kosmos.runs import CONFIG_FILE
+
+_KINDS: dict[str, Literal["kosmos-2", "clip"]] = {
+    "kosmos-2": "kosmos-2",
+    "clip": "clip",
+    "clip_vision_model": "clip",
+}
+
+
+def folder_kind(folder: Path) -> Literal["kosmos-2", "clip"]:
+    """`kosmos-2` or `clip`. Raises DataError for anything else, and says what it is."""
+    file = folder / "config.json"
+    if not file.is_file():
+        if (folder / CONFIG_FILE).is_file():
+            raise DataError(f"{folder}: a folder of kosmos already; every verb reads it as it is")
+        raise DataError(f"{folder}: no config.json here: give a folder in transformers' form, downloaded before")
+    try:
+        kind = json.loads(file.read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise DataError(f"{file}: cannot be read as a configuration: {error}") from error
+    if kind not in _KINDS:
+        raise DataError(f"{file}: model_type is '{kind}'; what can be imported: {', '.join(_KINDS)}")
+    return _KINDS[kind]

@@ -1,0 +1,90 @@
+"""Random tiny Kosmos-2 folders as transformers itself writes them, with tokenizer and processor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Kosmos2Config, Kosmos2ForConditionalGeneration, XLMRobertaTokenizer
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.kosmos2.processing_kosmos2 import Kosmos2Processor
+
+from kosmos.interop.kosmos2_processor import SENTENCEPIECE_FILE
+from kosmos.interop.sentencepiece_file import precompiled_charsmap
+from kosmos.tokenizer import Tokenizer
+from tests.model.tiny import shake
+
+NUM_LATENTS = 4
+IMAGE_SIZE = 28
+PATCHES = 3  # grounding tokens of places; the released one has 1,024
+# Lines that hold every letter, digit and mark of the conversion's own sentences.
+LINES = (
+    "An image of a cat in a field of grass.",
+    "Question: what color is the cat? Answer: black and white",
+    'It has 12,345 parts - e.g. "wheels", a half (1⁄2), the ligature fi, naïve café.',
+    "67890 quick zebras jump over boxes.",
+    "Two puppies sit with vexed ducks.",
+)
+
+
+def small_tokenizer(folder: Path) -> Tokenizer:
+    """A tokenizer of some 70 pieces over English letters."""
+    return Tokenizer.train(LINES * 4, folder / "small.model", 70)
+
+
+def small_config(vocab_size: int, **changes: Any) -> Kosmos2Config:
+    """2 + 2 layers on 28 pixels, 4 latents, no dropout; `changes` are fields of text_config or vision_config."""
+    text: dict[str, Any] = {
+        "vocab_size": vocab_size,
+        "max_position_embeddings": 128,
+        "embed_dim": 32,
+        "layers": 2,
+        "ffn_dim": 64,
+        "attention_heads": 4,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+    }
+    vision: dict[str, Any] = {
+        "hidden_size": 24,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "image_size": IMAGE_SIZE,
+        "patch_size": 14,
+    }
+    return Kosmos2Config(
+        text_config=text | changes.pop("text", {}),
+        vision_config=vision | changes.pop("vision", {}),
+        latent_query_num=NUM_LATENTS,
+        **changes,
+    )
+
+
+def small_model(config: Kosmos2Config, seed: int = 0) -> Kosmos2ForConditionalGeneration:
+    """Random weights, biases and norms too."""
+    torch.manual_seed(seed)
+    model = Kosmos2ForConditionalGeneration(config).eval()
+    shake(model)
+    return model
+
+
+def their_processor(tokenizer: Tokenizer, size: int = IMAGE_SIZE, patches: int = PATCHES) -> Kosmos2Processor:
+    """transformers' processor over our tokenizer's pieces, made with transformers' classes."""
+    specials = [(name, 0.0) for name in ("<s>", "<pad>", "</s>", "<unk>")]
+    made: Any = XLMRobertaTokenizer(
+        vocab=[*specials, *tokenizer.scored_pieces(), ("<mask>", 0.0)],
+        _spm_precompiled_charsmap=precompiled_charsmap(tokenizer.model),  # type: ignore[arg-type]
+    )
+    pictures = CLIPImageProcessorPil(size={"height": size, "width": size}, do_center_crop=False)
+    return Kosmos2Processor(pictures, made, num_patch_index_tokens=patches)
+
+
+def write_kosmos2(folder: Path, tokenizer: Tokenizer, **changes: Any) -> Kosmos2ForConditionalGeneration:
+    """Write model, processor and the SentencePiece model into `folder`; returns the model."""
+    processor = their_processor(tokenizer)
+    model = small_model(small_config(len(processor.tokenizer), **changes))  # type: ignore[arg-type]
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    (folder / SENTENCEPIECE_FILE).write_bytes(tokenizer.model)
+    return model
