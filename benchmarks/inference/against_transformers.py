@@ -20,15 +20,19 @@ import inspect
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from benchmarks.data.measure import finish, table
 from benchmarks.inference.rivals import Pair, Shape, in_turns, text_of
 from kosmos.document import Document
 from kosmos.inference.engine import Engine
 from kosmos.inference.generation import Decoding
+from kosmos.inference.quantization import int8_linear
+from kosmos.model.decoder import DecoderLayer
 
 COLUMNS = ["case", "size", "ours ms", "theirs ms", "ratio", "range", "goal", "result"]
 
@@ -215,6 +219,38 @@ def int8(pair: Pair, shape: Shape, size: Sizes) -> Iterator[dict[str, Any]]:
     case = f"int8 decode against our fp32, prompt {size.prompts[0]}"
     yield {"case": case, "size": str(shape), **timing, "goal": _INT8_GOAL, "wrong": False, "effect": effect,
            "result": result}  # fmt: skip
+    yield products_alone(pair, shape, size)
+
+
+def products_alone(pair: Pair, shape: Shape, size: Sizes) -> dict[str, Any]:
+    """The matrix products of one token in their order, queries, keys and values as one, and nothing else."""
+    parts: list[list[torch.nn.Linear]] = []
+    for layer in cast(Sequence[DecoderLayer], pair.model.decoder.layers):
+        attention, ffn = layer.attention, layer.ffn
+        parts += [[attention.q_proj, attention.k_proj, attention.v_proj], [attention.out_proj], [ffn.fc1], [ffn.fc2]]
+    weights: list[tuple[Tensor, Tensor | None]] = [
+        (torch.cat([one.weight.detach() for one in joined]), torch.cat([one.bias.detach() for one in joined]))
+        for joined in parts
+    ]
+    weights.append((pair.model.decoder.embedding.weight.detach(), None))
+    inputs = {weight.shape[1]: torch.randn(1, weight.shape[1]) for weight, _ in weights}
+    packed = [(int8_linear(weight, bias), inputs[weight.shape[1]]) for weight, bias in weights]
+
+    @torch.inference_mode()
+    def ours() -> None:
+        for _ in range(size.new_tokens):
+            for linear, x in packed:
+                linear(x)
+
+    @torch.inference_mode()
+    def theirs() -> None:
+        for _ in range(size.new_tokens):
+            for weight, bias in weights:
+                F.linear(inputs[weight.shape[1]], weight, bias)
+
+    timing = in_turns(ours, theirs, size.pairs).row()
+    return {"case": "the products alone, int8 against fp32", "size": str(shape), **timing, "goal": "", "wrong": False,
+            "result": "the bound of the case before"}  # fmt: skip
 
 
 def effect_on_scores(pair: Pair, quantized: Engine, size: Sizes) -> dict[str, Any]:
