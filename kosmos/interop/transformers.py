@@ -5,8 +5,8 @@
     register()
     model = AutoModelForImageTextToText.from_pretrained("exported")  # no trust_remote_code
 
-An exported folder (`kosmos export RUN OUT --format transformers`) brings the same code with it, for machines without this
-package; there `trust_remote_code=True` does what `register` does here.
+An exported folder (`kosmos export RUN OUT --format transformers`) brings the same code with it, for machines without
+this package; there `trust_remote_code=True` does what `register` does here.
 """
 
 from __future__ import annotations

@@ -76,9 +76,6 @@ class KosmosImageProcessor(BaseImageProcessor):
             return [self.fetch_images(one) for one in image_url_or_urls]
         return self._fetch(image_url_or_urls) if isinstance(image_url_or_urls, str | Path) else image_url_or_urls
 
-    def __call__(self, images: Any, *args: Any, **kwargs: Any) -> BatchFeature:
-        return self.preprocess(images, *args, **kwargs)
-
     def preprocess(
         self,
         images: Any,
@@ -126,7 +123,7 @@ class KosmosImageProcessor(BaseImageProcessor):
             if start.startswith(signature):
                 opened = opener(io.BytesIO(data))
                 self._check_size(opened.width, opened.height, where)
-                return opened  # type: ignore[no-any-return]
+                return opened
         raise ValueError(f"{where}: not a PNG, JPEG, WEBP or GIF picture; convert it to one")
 
     def _check_size(self, width: int, height: int, where: str) -> None:

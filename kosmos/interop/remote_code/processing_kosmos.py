@@ -42,6 +42,7 @@ class KosmosProcessor(ProcessorMixin):
         ids = tokenizer.get_vocab()
         # The slots' id, which is the model's `image_token_id`; `<image>` and `</image>` stand around them.
         self.image_token_id = ids["<mask>"]
+        self.image_token_ids = [self.image_token_id]
         self._begin_id, self._end_id = ids["<image>"], ids["</image>"]
         super().__init__(image_processor, tokenizer, chat_template=chat_template)
 
@@ -69,7 +70,11 @@ class KosmosProcessor(ProcessorMixin):
             raise ValueError("give text, images or both")
         sanitized = bool(kwargs.pop("sanitize_control_tokens", False))
         init_kwargs = getattr(self.tokenizer, "init_kwargs", {})
-        merged = self._merge_kwargs(KosmosProcessorKwargs, tokenizer_init_kwargs=init_kwargs, **kwargs)
+        merged = self._merge_kwargs(
+            KosmosProcessorKwargs,  # type: ignore[arg-type]
+            tokenizer_init_kwargs=init_kwargs,
+            **kwargs,
+        )
         text_kwargs, images_kwargs = dict(merged["text_kwargs"]), dict(merged["images_kwargs"])
         return_tensors = text_kwargs.pop("return_tensors", None)
         images_kwargs.pop("return_tensors", None)
@@ -133,10 +138,6 @@ class KosmosProcessor(ProcessorMixin):
         """1 where a picture's slot is, else 0, for each row of ids."""
         rows = [row.tolist() if hasattr(row, "tolist") else row for row in input_ids]
         return [[int(token == self.image_token_id) for token in row] for row in rows]
-
-    @property
-    def image_token_ids(self) -> list[int]:
-        return [self.image_token_id]
 
     @property
     def model_input_names(self) -> list[str]:

@@ -77,8 +77,8 @@ class KosmosTokenizer(PreTrainedTokenizer):
         self._vocab: dict[str, int] = dict(self._special_ids)
         self._tokens: list[str] = []
         for index in range(self._base_size):
-            name = self._special_names.get(index)
-            if name is None:
+            name = self._special_names.get(index, "")
+            if not name:
                 name = str(self._pieces.id_to_piece(index - 1))
                 while name in self._vocab:  # a piece may be spelled like a special token
                     name += f"#{index}"
@@ -175,8 +175,13 @@ class KosmosTokenizer(PreTrainedTokenizer):
                 ids += self.encode_text(part)
         return ids
 
-    def tokenize(self, text: str, **kwargs: Any) -> list[str]:
-        """Token strings of `text`; `split_special_tokens=False` makes spelled special tokens tokens."""
+    def tokenize(
+        self, text: str, pair: str | None = None, add_special_tokens: bool = False, **kwargs: Any
+    ) -> list[str]:
+        """Token strings of `text`; `split_special_tokens=False` makes spelled special tokens tokens.
+
+        No `<s>` is added, and a `pair` is not read: both as in transformers' tokenizers of its kind.
+        """
         split = kwargs.pop("split_special_tokens", self.split_special_tokens)
         if not split and not text.startswith(RENDERED):
             ids = self._encode_names(text, {*self._special_ids, *self._added_tokens_encoder})
@@ -184,7 +189,7 @@ class KosmosTokenizer(PreTrainedTokenizer):
             ids = self.encode_parts(text)
         return [str(self._convert_id_to_token(index)) for index in ids]
 
-    def _encode_plus(self, text: Any, text_pair: Any = None, **kwargs: Any) -> Any:
+    def _encode_plus(self, text: Any, text_pair: Any = None, **kwargs: Any) -> Any:  # type: ignore[override]
         if kwargs.pop("sanitize_control_tokens", None):
             text = _without_marks(text)
         if kwargs.get("add_special_tokens", True) and isinstance(text, str) and text.startswith(RENDERED):
@@ -205,7 +210,7 @@ class KosmosTokenizer(PreTrainedTokenizer):
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
         """Text of token strings, special tokens written by name."""
-        return self._decode([int(self.convert_tokens_to_ids(token)) for token in tokens])
+        return self._decode(self.convert_tokens_to_ids(list(tokens)))
 
     def _decode(
         self,
