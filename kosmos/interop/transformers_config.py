@@ -109,7 +109,7 @@ def from_transformers_config(config: KosmosConfig, image_mean: list[float], imag
             fields["channels"] = tuple(fields["channels"])
         vision = VisionConfig(
             kind="clip" if clip else "conv",
-            trainable=config.vision_trainable,
+            trainable=config.vision_trainable,  # type: ignore[arg-type]
             image_mean=tuple(image_mean),
             image_std=tuple(image_std),
             **fields,

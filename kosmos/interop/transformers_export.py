@@ -95,7 +95,7 @@ def generation_config(vocab_size: int, tokenizer: Tokenizer) -> dict[str, Any]:
 def check(folder: Path, rows: list[ProbeRow]) -> float:
     """Largest difference of logits between an exported folder and the model, in parts of the largest logit.
 
-    The folder is loaded by the Auto classes from its own code. Raises StorageError above the tolerance.
+    The folder is loaded from its own code, as the Auto classes do. Raises StorageError above the tolerance.
     """
     model = load_exported(folder)
     worst = 0.0
@@ -115,16 +115,25 @@ def check(folder: Path, rows: list[ProbeRow]) -> float:
 def load_exported(folder: Path) -> PreTrainedModel:
     """The model of an exported folder, in fp32, from the code in the folder.
 
-    transformers copies that code into a cache of its own; the copy is taken away again.
+    Not through an Auto class: `kosmos.interop.transformers.register` would give it our own. transformers copies the
+    code into a cache of its own; the copy is taken away again.
     """
-    from transformers import AutoModelForImageTextToText
+    from transformers.dynamic_module_utils import get_class_from_dynamic_module
+    from transformers.utils import logging
 
-    model = AutoModelForImageTextToText.from_pretrained(
-        folder, trust_remote_code=True, dtype=torch.float32, local_files_only=True
-    )
-    _forget_code(type(model).__module__)
-    loaded: PreTrainedModel = model.eval()
-    return loaded
+    reference = json.loads((folder / "config.json").read_text(encoding="utf-8"))["auto_map"]
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        kind: Any = get_class_from_dynamic_module(
+            reference["AutoModelForImageTextToText"], folder, local_files_only=True
+        )
+        loaded: PreTrainedModel = kind.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+    _forget_code(kind.__module__)
+    return loaded.eval()
 
 
 def _forget_code(module: str) -> None:

@@ -7,7 +7,7 @@ Shapes: B rows, T tokens, D width, N pictures of all rows in order, L places of 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -60,6 +60,23 @@ class KosmosModel(KosmosPreTrainedModel):
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         self.language_model.embed_tokens = value
+
+    def freeze_vision(self, trainable: str | None = None) -> None:
+        """Let the whole tower learn (`all`), its last layer (`last_layer`, the paper's) or nothing (`none`).
+
+        Without an argument, what the model was trained with.
+        """
+        trainable = self.config.vision_trainable if trainable is None else trainable
+        if trainable not in ("all", "last_layer", "none"):
+            raise ValueError(f"trainable is '{trainable}'; choose all, last_layer or none")
+        if self.config.vision_config is None:
+            return
+        tower = self.vision_tower
+        tower.requires_grad_(trainable == "all")
+        if trainable == "last_layer":
+            last = tower.last_layer if hasattr(tower, "last_layer") else tower.encoder.layers[-1]
+            last.requires_grad_(True)
+            tower.post_layernorm.requires_grad_(True)
 
     @can_return_tuple
     def get_image_features(self, pixel_values: Tensor, **kwargs: Any) -> BaseModelOutputWithPooling:
@@ -128,7 +145,7 @@ class KosmosForConditionalGeneration(KosmosPreTrainedModel, GenerationMixin):
 
     _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
     _tp_plan = {"lm_head": "colwise_gather_output"}
-    _pp_plan = {"lm_head": (["hidden_states"], ["logits"])}
+    _pp_plan: ClassVar[dict[str, Any]] = {"lm_head": (["hidden_states"], ["logits"])}  # type: ignore[misc]
 
     def __init__(self, config: KosmosConfig) -> None:
         super().__init__(config)
@@ -193,7 +210,7 @@ class KosmosForConditionalGeneration(KosmosPreTrainedModel, GenerationMixin):
             image_hidden_states=outputs.image_hidden_states,
         )
 
-    def _expand_inputs_for_generation(
+    def _expand_inputs_for_generation(  # type: ignore[override]
         self,
         expand_size: int = 1,
         is_encoder_decoder: bool = False,
@@ -208,8 +225,9 @@ class KosmosForConditionalGeneration(KosmosPreTrainedModel, GenerationMixin):
             counts = (input_ids == self.config.image_token_id).sum(-1) // self.config.image_seq_length
             groups = pixel_values.split(counts.tolist())
             pixel_values = torch.cat([group for group in groups for _ in range(expand_size)])
-        input_ids, model_kwargs = super()._expand_inputs_for_generation(
-            expand_size, is_encoder_decoder, input_ids, **model_kwargs
+        expand: Any = super()._expand_inputs_for_generation  # type: ignore[misc]
+        input_ids, model_kwargs = expand(
+            expand_size=expand_size, is_encoder_decoder=is_encoder_decoder, input_ids=input_ids, **model_kwargs
         )
         if pixel_values is not None:
             model_kwargs["pixel_values"] = pixel_values

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache, DynamicCache
@@ -181,8 +181,13 @@ class KosmosDecoderLayer(GradientCheckpointingLayer):
         self.post_attention_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.mlp = KosmosMLP(config)
         self.dropout = nn.Dropout(config.hidden_dropout)
+        # In the first layer, so that whoever splits the layers over machines adds positions once.
+        self.embed_positions = KosmosPositions(config) if layer_idx == 0 else None
 
-    def forward(self, hidden_states: Tensor, **kwargs: Any) -> Tensor:
+    def forward(self, hidden_states: Tensor, position_ids: Tensor, **kwargs: Any) -> Tensor:
+        if self.embed_positions is not None:
+            hidden_states = self.embed_positions(hidden_states, position_ids)
+        kwargs["position_ids"] = position_ids
         attended, _ = self.self_attn(self.input_layernorm(hidden_states), **kwargs)
         hidden_states = hidden_states + self.dropout(attended)
         return hidden_states + self.dropout(self.mlp(self.post_attention_layernorm(hidden_states)))
@@ -191,10 +196,10 @@ class KosmosDecoderLayer(GradientCheckpointingLayer):
 class KosmosPreTrainedModel(PreTrainedModel):
     """What the decoder and the whole model share: initialisation, and what they are able to do."""
 
-    config_class = KosmosConfig
-    config: KosmosConfig
+    config_class: type[PreTrainedConfig] = KosmosConfig
+    config: Any
     base_model_prefix = "model"
-    input_modalities = ("image", "text")
+    input_modalities = ["image", "text"]
     supports_gradient_checkpointing = True
     _no_split_modules = ["KosmosDecoderLayer", "KosmosResampler", "CLIPEncoderLayer"]
     _skip_keys_device_placement = ["past_key_values"]
@@ -242,14 +247,12 @@ class KosmosTextModel(KosmosPreTrainedModel):
     """The decoder without its head: token ids or embeddings [B, T, D] to hidden states [B, T, D]."""
 
     config_class = KosmosTextConfig
-    config: KosmosTextConfig
-    input_modalities = ("text",)
+    input_modalities = ["text"]
     _can_record_outputs = {"hidden_states": KosmosDecoderLayer, "attentions": KosmosAttention}
 
     def __init__(self, config: KosmosTextConfig) -> None:
         super().__init__(config)
         self.embed_tokens = KosmosScaledEmbedding(config.vocab_size, config.hidden_size, config.pad_token_id)
-        self.embed_positions = KosmosPositions(config)
         self.layers = nn.ModuleList(KosmosDecoderLayer(config, index) for index in range(config.num_hidden_layers))
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.gradient_checkpointing = False
@@ -284,7 +287,7 @@ class KosmosTextModel(KosmosPreTrainedModel):
         )
         xpos = self.config.position_embedding_type == "xpos"
         position_embeddings = xpos_factors(position_ids, self.config) if xpos else None
-        hidden_states = self.embed_positions(inputs_embeds, position_ids)
+        hidden_states = inputs_embeds
         for layer in self.layers[: self.config.num_hidden_layers]:
             hidden_states = layer(
                 hidden_states,

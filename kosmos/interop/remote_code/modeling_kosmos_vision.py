@@ -63,7 +63,7 @@ class KosmosConvVisionModel(PreTrainedModel):
     config_class = KosmosConvVisionConfig
     config: KosmosConvVisionConfig
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
+    input_modalities = ["image"]
     _no_split_modules = ["KosmosConvBlock", "KosmosConvShrink"]
 
     def __init__(self, config: KosmosConvVisionConfig) -> None:
@@ -80,7 +80,8 @@ class KosmosConvVisionModel(PreTrainedModel):
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
-        return self.features[0].conv
+        first: nn.Module = self.features[0].conv  # type: ignore[assignment]
+        return first
 
     def train(self, mode: bool = True) -> KosmosConvVisionModel:
         # Batch statistics stay as they were learned: a picture's features must not depend on its neighbours.
@@ -149,6 +150,7 @@ class KosmosResampler(nn.Module):
 
     def __init__(self, config: KosmosConfig) -> None:
         super().__init__()
+        assert config.vision_config is not None
         width = config.text_config.hidden_size
         heads, dropout = config.projector_num_heads, config.projector_attention_dropout
         self.embed_scale = math.sqrt(width)
