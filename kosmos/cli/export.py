@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help="new folder")
     parser.add_argument("--format", choices=FORMATS, default="kosmos", help="default: kosmos")
     parser.add_argument(
-        "--licence", "--license", default="unknown", metavar="NAME", help="the hub's short name of it, as mit (unknown)"
+        "--licence", "--license", metavar="NAME", help="the hub's short name of it, as mit (default: unknown)"
     )
     parser.add_argument("--skip-check", action="store_true", help="do not compare both sides (for lack of memory)")
     add_import_option(parser)

@@ -8,7 +8,7 @@ With this project's program:
 
     kosmos generate FOLDER -i picture.png "An image of"
     kosmos score FOLDER -i picture.png "Question: is it day? Answer:" " yes" " no"
-    kosmos eval FOLDER --out results
+    kosmos eval FOLDER --tasks coco_caption --data eval-data
 
 config.yaml describes the model, model.safetensors holds the weights in fp32, tokenizer.model and processor.yaml go with
 them.
@@ -53,6 +53,7 @@ describe pictures to people who cannot check and depend on the answer. Text insi
 """
 
 KOSMOS2_DATA = """\
-By its publisher (https://arxiv.org/abs/2306.14824): web text, image-caption pairs and interleaved web pages as for
+Not in the folder. If these are the weights that Microsoft published as Kosmos-2, then by its publisher
+(https://arxiv.org/abs/2306.14824): web text, image-caption pairs and interleaved web pages as for
 KOSMOS-1, GrIT's phrases with boxes, and instructions. This project has not seen the data.
 """

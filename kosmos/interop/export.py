@@ -23,7 +23,7 @@ Say = Callable[[str], None]
 
 
 def export(
-    run: Path, out: Path, format: Format, *, licence: str = "unknown", check: bool = True, say: Say = print
+    run: Path, out: Path, format: Format, *, licence: str | None = None, check: bool = True, say: Say = print
 ) -> None:
     """Write the model behind `run` into the new folder `out` in one of the forms, with its card; or nothing at all.
 

@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import GenerationConfig
 
 from kosmos.config import ModelConfig
 from kosmos.config_files import save_config
 from kosmos.errors import ConfigError, DataError
-from kosmos.interop.kosmos2_config import kosmos2_config, native_config, read_kosmos2_config
+from kosmos.interop.kosmos2_config import kosmos2_config, native_config, notes_on_kosmos2, read_kosmos2_config
 from kosmos.interop.kosmos2_names import EMBEDDING, TIED_HEAD, kosmos2_name, native_name
 from kosmos.interop.kosmos2_processor import read_preprocessing, read_tokenizer, without_extras, write_processor
 from kosmos.interop.model_card import imported_card
@@ -29,6 +30,7 @@ from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
 from kosmos.runs import CONFIG_FILE, WEIGHTS_FILE
 from kosmos.storage import write_atomic
+from kosmos.tokenizer import Tokenizer
 
 Say = Callable[[str], None]
 _HALVES = (torch.float16, torch.bfloat16)
@@ -52,6 +54,7 @@ def import_kosmos2(
     weights.refuse_existing(out)
     fields, notes = read_preprocessing(folder)
     theirs = read_kosmos2_config(folder)
+    notes += notes_on_kosmos2(theirs, folder)
     config = native_config(theirs, where=str(folder / "config.json"), **fields)
     tokenizer = read_tokenizer(folder, config.decoder.vocab_size, tokenizer_file)
     if truncate_vocabulary:
@@ -126,6 +129,8 @@ def export_kosmos2(
         for note in write_processor(processor, temporary):
             say(f"note: {note}")
         theirs.save_pretrained(temporary)
+        ends = {"bos_token_id": Tokenizer.bos_id, "eos_token_id": Tokenizer.eos_id, "pad_token_id": Tokenizer.pad_id}
+        GenerationConfig(**ends).save_pretrained(temporary)
         weights.save_tensors(tensors, temporary / WEIGHTS_FILE, metadata={"format": "pt"})
         if card is not None:
             write_atomic(temporary / "README.md", card().encode())

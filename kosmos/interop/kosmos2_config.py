@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,10 @@ def native_config(
             reasons.append(f"vision_config.{name} is {getattr(vision, name)}; pictures and patches here are square")
     if reasons:
         raise ConfigError(f"{where}: cannot be imported: {'; '.join(reasons)}")
-    normalization = {"image_mean": image_mean, "image_std": image_std}
+    given = {"image_mean": image_mean, "image_std": image_std}
+    normalization: dict[str, Any] = {
+        name: tuple(map(float, values)) for name, values in given.items() if values is not None
+    }
     return ModelConfig(
         decoder=DecoderConfig(
             position="sinusoidal",
@@ -95,7 +99,7 @@ def native_config(
             kind="clip",
             trainable=trainable,
             **{ours: getattr(vision, name) for ours, name in _VISION.items()},
-            **{name: tuple(map(float, values)) for name, values in normalization.items() if values is not None},
+            **normalization,
         ),
         resampler=ResamplerConfig(
             kind="cross_attention",
@@ -104,6 +108,30 @@ def native_config(
             attention_dropout=text.attention_dropout,
         ),
     )
+
+
+def notes_on_kosmos2(theirs: Kosmos2Config, folder: Path) -> list[str]:
+    """What of a Kosmos-2 folder is left behind without a change of its logits, in words."""
+    text: Any = theirs.text_config
+    vision: Any = theirs.vision_config
+    notes = []
+    if text.layerdrop:
+        notes.append(f"layerdrop {text.layerdrop:g} acts in training only and is left out")
+    if vision.attention_dropout:
+        notes.append(
+            f"the tower's attention_dropout {vision.attention_dropout:g} acts in training only and is left out"
+        )
+    try:
+        generation = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        generation = {}
+    size = generation.get("no_repeat_ngram_size") if isinstance(generation, dict) else None
+    if size:
+        notes.append(
+            f"generation_config.json has no_repeat_ngram_size {size}: generate of transformers repeats no {size} words "
+            "in a row, decoding here has no such rule"
+        )
+    return notes
 
 
 def reasons_against_kosmos2(config: ModelConfig) -> list[str]:

@@ -85,7 +85,7 @@ def write_processor(processor: Processor, folder: Path) -> list[str]:
     tokenizer, vision = processor.tokenizer, processor.config.vision
     assert vision is not None
     theirs: Any = XLMRobertaTokenizer(
-        vocab=_vocabulary(tokenizer),  # type: ignore[arg-type]
+        vocab=_vocabulary(tokenizer),
         _spm_precompiled_charsmap=precompiled_charsmap(tokenizer.model),  # type: ignore[arg-type]
         model_max_length=processor.config.decoder.max_positions,
     )

@@ -22,17 +22,20 @@ from kosmos.storage import file_sha256
 
 CARD_FILE = "README.md"
 Format = Literal["kosmos", "transformers", "kosmos2"]
+_TOLD_ONCE = ("Training data", "Training", "Evaluation")
 _PAPER = "[Language Is Not All You Need](https://arxiv.org/abs/2302.14045)"
 
 
-def exported_card(source: Path, folder: Path, format: Format, licence: str = "unknown") -> str:
+def exported_card(source: Path, folder: Path, format: Format, licence: str | None = None) -> str:
     """The card of the model in the weights folder `folder`, which the user named as `source` (a run, a step, itself).
 
-    Data, steps and evaluation come from the run that the folder lies in, if there is one.
+    Data, steps and evaluation come from the run that the folder lies in, or else from the folder's own card.
     """
     processor = Processor.load(folder)
     run = _run_of(folder)
     name = (run or source.absolute()).name
+    front = _stored_front(folder)
+    licence = licence or str(front.get("license") or "unknown")
     sections = {
         "The model": _model(processor.config, f"weights of {folder.parent.name}" if run else "a model folder"),
         "Use": FORMATS[format],
@@ -44,13 +47,15 @@ def exported_card(source: Path, folder: Path, format: Format, licence: str = "un
         "Evaluation": _evaluation(run, folder),
         "Licence": _licence(licence),
     }
-    front = _front(processor.config, licence, "kosmos" if format == "kosmos" else "transformers")
-    return _page(name, front, sections)
+    if run is None:  # what an earlier card tells travels on
+        sections |= {title: text for title, text in _stored_sections(folder).items() if title in _TOLD_ONCE}
+    made = _front(processor.config, licence, "kosmos" if format == "kosmos" else "transformers")
+    return _page(name, made | {key: front[key] for key in ("base_model",) if key in front}, sections)
 
 
-def imported_card(folder: Path, processor: Processor, licence: str | None = None) -> str:
+def imported_card(folder: Path, processor: Processor) -> str:
     """The card of a Kosmos-2 brought in from `folder`; its licence is what the folder's own card says."""
-    known = licence or stored_licence(folder)
+    known = str(_stored_front(folder).get("license") or "unknown")
     base = _base_model(folder)
     sections = {
         "The model": _model(processor.config, "a Kosmos-2 checkpoint in transformers' form, tensors unchanged"),
@@ -66,12 +71,6 @@ def imported_card(folder: Path, processor: Processor, licence: str | None = None
     return _page(folder.absolute().name, front, sections)
 
 
-def stored_licence(folder: Path) -> str:
-    """The licence that the front matter of a folder's README.md names, or `unknown`."""
-    licence = _stored_front(folder).get("license")
-    return str(licence) if licence else "unknown"
-
-
 def _stored_front(folder: Path) -> Mapping[str, Any]:
     try:
         text = (folder / CARD_FILE).read_text(encoding="utf-8")
@@ -79,6 +78,16 @@ def _stored_front(folder: Path) -> Mapping[str, Any]:
     except Exception:  # a card that cannot be read says nothing
         return {}
     return front if isinstance(front, Mapping) else {}
+
+
+def _stored_sections(folder: Path) -> dict[str, str]:
+    """The sections of a folder's own card, by title."""
+    try:
+        text = (folder / CARD_FILE).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return {}
+    parts = (part.partition("\n") for part in f"\n{text}".split("\n## ")[1:])
+    return {title.strip(): body.strip() for title, _, body in parts}
 
 
 def _base_model(folder: Path) -> str | None:
@@ -238,5 +247,5 @@ def _licence(name: str) -> str:
         return f"`{name}`, as given by who made this folder."
     return (
         "Unknown: the weights carry the terms of the data and of the weights that they began with. Settle them before "
-        "you share the folder, and write the licence into the first lines of this file. The code is under MIT's."
+        "you share the folder, and write the licence into this file's first lines. The code is under the MIT licence."
     )

@@ -11,10 +11,11 @@ from transformers import Kosmos2Config, Kosmos2ForConditionalGeneration
 from kosmos.batch import collate
 from kosmos.document import Document
 from kosmos.inference.engine import Engine
+from kosmos.interop.kosmos2 import native_tensors
+from kosmos.interop.kosmos2_config import native_config
 from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
 from kosmos.tokenizer import Tokenizer
-from tests.model.kosmos2_weights import native_config, native_weights
 
 NUM_LATENTS = 3
 
@@ -51,8 +52,8 @@ def paired_engine(tokenizer: Tokenizer) -> tuple[Engine, Kosmos2ForConditionalGe
         theirs.text_model.model.embed_tokens.weight.mul_(3.0)
         theirs.text_model.model.layer_norm.weight.copy_(torch.randint(0, 2, (width,)) * 2.0 - 1.0)
         theirs.text_model.model.embed_tokens.weight[tokenizer.eos_id] *= 1.5
-    model = Kosmos(native_config(config)).eval()
-    model.load_state_dict(native_weights(theirs))
+    model = Kosmos(native_config(config, trainable="all")).eval()
+    model.load_state_dict(native_tensors(theirs.state_dict(), model.config, "a random model"))
     return Engine(model, Processor(tokenizer, model.config), max_slots=8), theirs
 
 

@@ -83,7 +83,7 @@ def their_processor(tokenizer: Tokenizer, size: int = IMAGE_SIZE, patches: int =
 def write_kosmos2(folder: Path, tokenizer: Tokenizer, **changes: Any) -> Kosmos2ForConditionalGeneration:
     """Write model, processor and the SentencePiece model into `folder`; returns the model."""
     processor = their_processor(tokenizer)
-    model = small_model(small_config(len(processor.tokenizer), **changes))  # type: ignore[arg-type]
+    model = small_model(small_config(len(processor.tokenizer), **changes))
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     (folder / SENTENCEPIECE_FILE).write_bytes(tokenizer.model)
