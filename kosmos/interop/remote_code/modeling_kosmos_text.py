@@ -24,10 +24,15 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_kosmos import KosmosConfig, KosmosTextConfig
-from .modeling_kosmos_vision import KosmosCrossAttention, KosmosResampler, draw_default_linear
+from .modeling_kosmos_vision import KosmosResampler, draw, linear_layer
 
 # Kosmos-2 counts absolute positions from here.
 _SINUSOIDAL_OFFSET = 2
+
+
+def magneto_gamma(config: KosmosTextConfig) -> float:
+    """By how much larger than queries and keys the other matrices of the decoder begin."""
+    return math.sqrt(math.log(2 * config.num_hidden_layers)) if config.sub_layer_norm else 1.0
 
 
 class KosmosScaledEmbedding(nn.Embedding):
@@ -111,11 +116,12 @@ class KosmosAttention(nn.Module):
         self.attention_dropout = config.attention_dropout
         self.is_causal = True
         width = config.hidden_size
-        self.q_proj = nn.Linear(width, width)
-        self.k_proj = nn.Linear(width, width)
-        self.v_proj = nn.Linear(width, width)
+        form, gamma = config.weight_init, magneto_gamma(config)
+        self.q_proj = linear_layer(width, width, form)
+        self.k_proj = linear_layer(width, width, form)
+        self.v_proj = linear_layer(width, width, form, gamma)
         self.inner_attn_ln = nn.LayerNorm(width, eps=config.layer_norm_eps) if config.sub_layer_norm else None
-        self.out_proj = nn.Linear(width, width)
+        self.out_proj = linear_layer(width, width, form, gamma)
 
     def forward(
         self,
@@ -157,12 +163,13 @@ class KosmosMLP(nn.Module):
 
     def __init__(self, config: KosmosTextConfig) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
+        form, gamma = config.weight_init, magneto_gamma(config)
+        self.fc1 = linear_layer(config.hidden_size, config.intermediate_size, form, gamma)
         self.act_fn = ACT2FN[config.hidden_act]
         self.dropout = nn.Dropout(config.activation_dropout)
         inner = config.intermediate_size
         self.ffn_layernorm = nn.LayerNorm(inner, eps=config.layer_norm_eps) if config.sub_layer_norm else None
-        self.fc2 = nn.Linear(inner, config.hidden_size)
+        self.fc2 = linear_layer(inner, config.hidden_size, form, gamma)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         hidden_states = self.dropout(self.act_fn(self.fc1(hidden_states)))
@@ -212,35 +219,16 @@ class KosmosPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """Magneto for the decoder, Xavier for the resampler's attention, torch's own for what is left."""
-        text = self.config.get_text_config()
         if isinstance(module, nn.Embedding):
             init.normal_(module.weight, std=module.embedding_dim**-0.5)
             if module.padding_idx is not None and not getattr(module.weight, "_is_hf_initialized", False):
                 module.weight[module.padding_idx].zero_()
         elif isinstance(module, nn.Linear):
-            draw_default_linear(module)
-        elif isinstance(module, KosmosAttention | KosmosMLP):
-            gamma = math.sqrt(math.log(2 * text.num_hidden_layers)) if text.sub_layer_norm else 1.0
-            for name, linear in module.named_children():
-                if isinstance(linear, nn.Linear):
-                    self._draw_decoder(linear, 1.0 if name in ("q_proj", "k_proj") else gamma, text.weight_init)
-        elif isinstance(module, KosmosCrossAttention):
-            for linear in (module.q_proj, module.k_proj, module.v_proj):
-                init.xavier_uniform_(linear.weight, gain=1 / math.sqrt(2))
-            init.xavier_uniform_(module.out_proj.weight)
-            init.zeros_(module.out_proj.bias)
+            draw(module)
         elif isinstance(module, KosmosResampler):
             init.normal_(module.latents)
         else:
             super()._init_weights(module)
-
-    @staticmethod
-    def _draw_decoder(linear: nn.Linear, gain: float, form: str) -> None:
-        if form == "paper":
-            init.xavier_normal_(linear.weight, gain=gain)
-            init.zeros_(linear.bias)
-        else:
-            draw_default_linear(linear, gain)
 
 
 class KosmosTextModel(KosmosPreTrainedModel):

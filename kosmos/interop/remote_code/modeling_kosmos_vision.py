@@ -19,13 +19,32 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from .configuration_kosmos import KosmosConfig, KosmosConvVisionConfig
 
 
-def draw_default_linear(linear: nn.Linear | nn.Conv2d, gain: float = 1.0) -> None:
-    """torch's own initialisation times `gain`, the bias too."""
-    fan_in = linear.weight[0].numel()
-    bound = gain / math.sqrt(fan_in)
-    init.uniform_(linear.weight, -bound, bound)
-    if linear.bias is not None:
-        init.uniform_(linear.bias, -bound, bound)
+def linear_layer(inputs: int, outputs: int, form: str, gain: float = 1.0) -> nn.Linear:
+    """A linear layer that knows how its weights are drawn anew; see `draw`.
+
+    The layer itself, as transformers does not ask modules of foreign code that hold no parameters of their own.
+    """
+    layer = nn.Linear(inputs, outputs)
+    layer.drawn = (form, gain)
+    return layer
+
+
+def draw(layer: nn.Linear | nn.Conv2d) -> None:
+    """`torchscale`: torch's own initialisation times the gain, the bias too; `paper`: xavier normal and a bias of zero;
+    `attention`: xavier uniform, torch's own bias; `output`: xavier uniform and a bias of zero."""
+    form, gain = getattr(layer, "drawn", ("torchscale", 1.0))
+    bound = 1 / math.sqrt(layer.weight[0].numel())
+    if form == "torchscale":
+        bound *= gain
+        init.uniform_(layer.weight, -bound, bound)
+    elif form == "paper":
+        init.xavier_normal_(layer.weight, gain=gain)
+    else:
+        init.xavier_uniform_(layer.weight, gain=gain)
+    if layer.bias is not None and form in ("paper", "output"):
+        init.zeros_(layer.bias)
+    elif layer.bias is not None:
+        init.uniform_(layer.bias, -bound, bound)
 
 
 def _norm(kind: str, channels: int) -> nn.Module:
@@ -90,7 +109,7 @@ class KosmosConvVisionModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Conv2d):
-            draw_default_linear(module)
+            draw(module)
         else:
             super()._init_weights(module)
 
@@ -112,10 +131,10 @@ class KosmosCrossAttention(nn.Module):
             raise ValueError(f"the projector's width {hidden_size} is not a multiple of its {num_heads} heads")
         self.num_heads = num_heads
         self.dropout = dropout
-        self.q_proj = nn.Linear(hidden_size, hidden_size)
-        self.k_proj = nn.Linear(hidden_size, hidden_size)
-        self.v_proj = nn.Linear(hidden_size, hidden_size)
-        self.out_proj = nn.Linear(hidden_size, hidden_size)
+        self.q_proj = linear_layer(hidden_size, hidden_size, "attention", 1 / math.sqrt(2))
+        self.k_proj = linear_layer(hidden_size, hidden_size, "attention", 1 / math.sqrt(2))
+        self.v_proj = linear_layer(hidden_size, hidden_size, "attention", 1 / math.sqrt(2))
+        self.out_proj = linear_layer(hidden_size, hidden_size, "output")
 
     def forward(self, queries: Tensor, others: Tensor) -> Tensor:
         """[N, L, D] over [N, S, D] -> [N, L, D]."""
