@@ -13,7 +13,7 @@ from kosmos.serving.refusals import Refusal
 
 _LONGEST_LENGTH = 15  # digits of a Content-Length
 # After a refusal the rest is read and thrown away for a moment, or the answer would be lost in a broken connection.
-_LINGER_SECONDS = 2.0
+_LINGER_SECONDS = 1.0
 _LINGER_BYTES = 64 << 20
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from http import HTTPStatus
 from typing import Any
 
 import h11
@@ -120,7 +121,7 @@ def bounded_protocol(options: ServeOptions) -> type[H11Protocol]:
             ]
             if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
                 events = (
-                    h11.Response(status_code=refusal.status, headers=headers, reason=b""),
+                    h11.Response(status_code=refusal.status, headers=headers, reason=HTTPStatus(refusal.status).phrase),
                     h11.Data(data=content),
                     h11.EndOfMessage(),
                 )

@@ -24,6 +24,8 @@ _PAGE_PATHS = frozenset({"/", "/favicon.ico"})
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 # Dot segments, backslashes and control characters mean different things to a proxy and to us; no route has any.
 _ODD_PATH = re.compile(rb"(?i)(?:^|/|%2f|\\|%5c)(?:\.|%2e){1,2}(?:$|/|%2f|\\|%5c)|\\|%5c|%2f|%00|%25|[\x00-\x20\x7f]")
+_MOST_HEADERS = 100
+_CLOSE = {"Connection": "close"}  # what comes behind such a request is not believed either
 
 _SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -95,6 +97,11 @@ class _Guard:
 
     def _admit(self, scope: Scope, headers: Headers, origin: bytes | None) -> None:
         """Raises Refusal unless the caller may ask this."""
+        # The parser looks at this too, but only while the headers are incomplete.
+        size = len(scope.get("raw_path", b"")) + len(scope["query_string"])
+        size += sum(len(name) + len(value) for name, value in scope["headers"])
+        if size > self._options.max_header_bytes or len(scope["headers"]) > _MOST_HEADERS:
+            raise Refusal(431, "the headers are too many or too long", code="headers_too_large", headers=_CLOSE)
         hosts = headers.get(b"host", [])
         host = hosts[0] if len(hosts) == 1 else None
         if not self._names.knows(host):
@@ -103,9 +110,10 @@ class _Guard:
                 "the server is not known by the name in the Host header; call it by 127.0.0.1 or localhost,"
                 " or list the name in host_names",
                 code="unknown_host",
+                headers=_CLOSE,
             )
         if _ODD_PATH.search(scope.get("raw_path") or scope["path"].encode()) or len(headers.get(b"origin", [])) > 1:
-            raise Refusal(400, "the path or the Origin header has a form that no client writes", code="bad_request")
+            raise Refusal(400, "no client writes such a path or Origin header", code="bad_request", headers=_CLOSE)
         if not self._origins.admits(origin, host):
             raise Refusal(
                 403,
@@ -203,7 +211,7 @@ class _SafeSend:
         content = json.dumps(refusal.body()).encode()
         headers = [(name.lower().encode(), value.encode()) for name, value in refusal.headers.items()]
         headers += [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-        if unread is not None:
+        if unread is not None and "Connection" not in refusal.headers:
             headers.append((b"connection", b"close"))
         await self({"type": "http.response.start", "status": refusal.status, "headers": headers})
         await self({"type": "http.response.body", "body": content, "more_body": unread is not None})
