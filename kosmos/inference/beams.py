@@ -175,6 +175,12 @@ class BeamLoop:
         if going:
             self._step(dict(zip(going, parents)))
 
+    def drop(self, row: int) -> None:
+        """Search no further for a prompt that is active: nobody wants its answer any more."""
+        place = self.active.index(row)
+        self.active = self.active[:place] + self.active[place + 1 :]
+        self._logits = torch.cat((self._logits[:place], self._logits[place + 1 :]))
+
     def _candidates(self, rows: list[int]) -> list[list[tuple[int, int, float, float]]]:
         """(beam, token, log-prob, total) of the best continuations of each prompt, best first."""
         searches = [self._searches[row] for row in rows]

@@ -34,9 +34,7 @@ class Chooser:
         self._generators.pop(row, None)
         self._draws.pop(row, None)
 
-    def choose(
-        self, logits: Tensor, rows: Sequence[int], step: int | Sequence[int]
-    ) -> tuple[list[int], list[float]]:
+    def choose(self, logits: Tensor, rows: Sequence[int], step: int | Sequence[int]) -> tuple[list[int], list[float]]:
         """logits fp32 [B, V] of `rows` -> their tokens, and the tokens' log-probabilities over the whole vocabulary.
 
         `step`: how many tokens the rows have already, one number for all or one each.

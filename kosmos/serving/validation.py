@@ -1,0 +1,40 @@
+"""What is wrong with a request's fields, as one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+
+from kosmos.errors import nearest
+from kosmos.serving.refusals import Refusal
+from kosmos.serving.schemas import REQUESTS
+
+_FIELDS = frozenset(name for form in REQUESTS for name in form.model_fields)
+
+
+def as_refusal(error: RequestValidationError) -> Refusal:
+    """The first thing that is wrong; of the alternatives of a field that all fail, the one that came farthest."""
+    first = max(error.errors(), key=lambda item: len(_path(item["loc"])))
+    path = _path(first["loc"])
+    where = _written(path)
+    if first["type"] == "extra_forbidden":
+        unknown = str(first["loc"][-1])[:100]
+        message = f"unknown field '{unknown}'{nearest(unknown, _FIELDS)}"
+    else:
+        message = str(first["msg"])
+    return Refusal(400, f"{where}: {message}" if where else message, param=where or None)
+
+
+def _path(location: Sequence[Any]) -> list[str | int]:
+    """Known fields and indices; the names of a union's alternatives, which pydantic puts between them, are left out."""
+    return [step for step in location[1:] if isinstance(step, int) or step in _FIELDS]
+
+
+def _written(path: Sequence[str | int]) -> str:
+    """`messages[0].content`."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text
