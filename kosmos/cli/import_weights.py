@@ -1,4 +1,4 @@
-"""Bring in weights of transformers: a Kosmos-2 checkpoint as a model, a CLIP folder as a vision tower.
+"""Bring in weights of transformers: Kosmos-2, a CLIP folder as a vision tower, what `kosmos export` once wrote.
 
 examples:
   hf download microsoft/kosmos-2-patch14-224 --local-dir kosmos-2
@@ -6,6 +6,7 @@ examples:
   kosmos generate models/kosmos-2 -i cat.png "An image of"
   kosmos import kosmos-2 models/kosmos-2-64007 --truncate-vocabulary
   kosmos import clip-vit-large-patch14 towers/clip
+  kosmos import tuned-with-transformers models/tuned
 
 FOLDER holds config.json and the weights (model.safetensors, its parts with an index, or pytorch_model.bin). OUT is new.
 Before OUT is there, the logits (of CLIP: the features) of both sides are compared on rows with 0, 1 and 3 pictures;
@@ -38,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from kosmos.interop.folder_kind import folder_kind
 
-    if folder_kind(args.folder) == "kosmos-2":
+    kind = folder_kind(args.folder)
+    if kind == "kosmos-2":
         from kosmos.interop.kosmos2 import import_kosmos2
 
         import_kosmos2(
@@ -51,7 +53,13 @@ def run(args: argparse.Namespace) -> int:
         print(f'{args.out}: written; try: kosmos generate {args.out} -i PICTURE "An image of"')
         return 0
     if args.truncate_vocabulary or args.tokenizer is not None:
-        raise UsageError("a CLIP folder becomes a vision tower; leave out --truncate-vocabulary and --tokenizer")
+        raise UsageError("--truncate-vocabulary and --tokenizer are for Kosmos-2; leave them out")
+    if kind == "kosmos1":
+        from kosmos.interop.transformers_return import import_exported
+
+        import_exported(args.folder, args.out, check=not args.skip_check)
+        print(f"{args.out}: written")
+        return 0
     from kosmos.interop.clip_folder import import_clip
 
     settings = import_clip(args.folder, args.out, check=not args.skip_check)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# How a folder of each form is used; of a model without vision, TEXT_FORMATS.
 FORMATS = {
     "kosmos": """\
 With this project's program:
@@ -28,6 +29,26 @@ With transformers' own class for Kosmos-2, whose processor takes one picture, be
     processor = AutoProcessor.from_pretrained("FOLDER")
     inputs = processor(text="An image of", images=picture, return_tensors="pt")
     words = model.generate(**inputs, max_new_tokens=32)
+""",
+}
+
+TEXT_FORMATS = {
+    "kosmos": """\
+With this project's program:
+
+    kosmos generate FOLDER "The capital of France is"
+    kosmos score FOLDER "Is a cat larger than a house?" " Yes" " No"
+    kosmos eval FOLDER --tasks boolq,piqa --data eval-data
+
+config.yaml describes the model, model.safetensors holds the weights in fp32, tokenizer.model and processor.yaml go with
+them.
+""",
+    "transformers": """\
+With transformers alone; the folder brings its code, so it asks for your trust:
+
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    model = AutoModelForCausalLM.from_pretrained("FOLDER", trust_remote_code=True)
+    tokenizer = AutoTokenizer.from_pretrained("FOLDER", trust_remote_code=True)
 """,
 }
 

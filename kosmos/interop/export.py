@@ -11,7 +11,7 @@ import torch
 
 from kosmos.config import ModelConfig
 from kosmos.config_files import save_config
-from kosmos.errors import DataError
+from kosmos.errors import DataError, UsageError
 from kosmos.interop.model_card import CARD_FILE, Format, exported_card
 from kosmos.interop.self_check import compare_logits, make_probes, native_logits
 from kosmos.model import weights
@@ -38,8 +38,10 @@ def export(
         from kosmos.interop.kosmos2 import export_kosmos2
 
         export_kosmos2(folder, out, card=partial(exported_card, run, folder, format, licence), check=check, say=say)
+    elif not check:
+        raise UsageError("--skip-check: the transformers form is always checked; leave the option out")
     else:
-        _export_transformers(folder, out, exported_card(run, folder, format, licence))
+        _export_transformers(folder, out, exported_card(run, folder, format, licence), say)
 
 
 def _export_kosmos(folder: Path, out: Path, card: str, check: bool, say: Say) -> None:
@@ -70,11 +72,12 @@ def _without_paths(config: ModelConfig) -> ModelConfig:
     return replace(config, vision=vision, resampler=replace(config.resampler, pretrained=None))
 
 
-def _export_transformers(folder: Path, out: Path, card: str) -> None:
+def _export_transformers(folder: Path, out: Path, card: str, say: Say) -> None:
     from kosmos.interop.transformers_export import export_folder
 
     def fill(temporary: Path) -> None:
-        export_folder(folder, temporary)
+        largest = export_folder(folder, temporary)
+        say(f"check: logits of both sides differ by at most {largest:.1e} of the largest one")
         write_atomic(temporary / CARD_FILE, card.encode())
 
     weights.write_folder(out.absolute(), fill)

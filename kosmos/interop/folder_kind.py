@@ -9,15 +9,18 @@ from typing import Literal
 from kosmos.errors import DataError
 from kosmos.runs import CONFIG_FILE
 
-_KINDS: dict[str, Literal["kosmos-2", "clip"]] = {
+Kind = Literal["kosmos-2", "kosmos1", "clip"]
+
+_KINDS: dict[str, Kind] = {
     "kosmos-2": "kosmos-2",
+    "kosmos1": "kosmos1",  # what `kosmos export --format transformers` writes
     "clip": "clip",
     "clip_vision_model": "clip",
 }
 
 
-def folder_kind(folder: Path) -> Literal["kosmos-2", "clip"]:
-    """`kosmos-2` or `clip`. Raises DataError for anything else, and says what it is."""
+def folder_kind(folder: Path) -> Kind:
+    """Whose weights these are. Raises DataError for anything else, and says what it is."""
     file = folder / "config.json"
     if not file.is_file():
         if (folder / CONFIG_FILE).is_file():

@@ -14,7 +14,7 @@ from kosmos.errors import KosmosError
 from kosmos.evaluation.markdown import table
 from kosmos.evaluation.report import load_report
 from kosmos.evaluation.report_markdown import HEADINGS, NUMERIC, cells
-from kosmos.interop.card_words import FORMATS, INTENDED, KOSMOS2_DATA, LIMITS, MISUSE
+from kosmos.interop.card_words import FORMATS, INTENDED, KOSMOS2_DATA, LIMITS, MISUSE, TEXT_FORMATS
 from kosmos.model.counting import count_parameters
 from kosmos.processor import Processor
 from kosmos.runs import CHECKPOINTS, CONFIG_FILE, WEIGHTS_FILE
@@ -38,7 +38,7 @@ def exported_card(source: Path, folder: Path, format: Format, licence: str | Non
     licence = licence or str(front.get("license") or "unknown")
     sections = {
         "The model": _model(processor.config, f"weights of {folder.parent.name}" if run else "a model folder"),
-        "Use": FORMATS[format],
+        "Use": (FORMATS if processor.config.vision is not None else TEXT_FORMATS)[format],
         "Intended use": INTENDED,
         "Limits": _limits(processor.config),
         "Misuse": MISUSE,
@@ -69,6 +69,24 @@ def imported_card(folder: Path, processor: Processor) -> str:
     }
     front = _front(processor.config, known, "kosmos") | ({"base_model": base} if base else {})
     return _page(folder.absolute().name, front, sections)
+
+
+def returned_card(source: Path, folder: Path) -> str:
+    """The card of a model that comes back from a transformers folder `source`; `folder` has its files already."""
+    front = _stored_front(source)
+    processor = Processor.load(folder)
+    licence = str(front.get("license") or "unknown")
+    sections = {
+        "The model": _model(processor.config, "a transformers folder, where it may have been trained further"),
+        "Use": (FORMATS if processor.config.vision is not None else TEXT_FORMATS)["kosmos"],
+        "Intended use": INTENDED,
+        "Limits": _limits(processor.config),
+        "Misuse": MISUSE,
+        "Training data": "Unknown: what came after the export, if anything did, is not told in the folder.",
+        "Evaluation": "None of these weights.",
+        "Licence": _licence(licence),
+    }
+    return _page(source.absolute().name, _front(processor.config, licence, "kosmos"), sections)
 
 
 def _stored_front(folder: Path) -> Mapping[str, Any]:

@@ -44,12 +44,13 @@ TOLERANCE = 1e-5
 SHARD_BYTES = 5 * 10**9
 
 
-def export_folder(source: Path, out: Path) -> None:
+def export_folder(source: Path, out: Path) -> float:
     """Write the model of `source` (a run, a step or a model folder) into the new folder `out`, or nothing at all.
 
     What was written is loaded as a stranger would load it and computes a probe of text and pictures; its logits must
     be the model's. Raises UsageError when `out` is not empty, ConfigError for what transformers cannot express,
-    StorageError when the probe comes out differently or the disk refuses.
+    StorageError when the probe comes out differently or the disk refuses. Returns the largest difference of logits, in
+    parts of the largest logit.
     """
     out = out.absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -58,13 +59,16 @@ def export_folder(source: Path, out: Path) -> None:
     processor = Processor.load(folder)
     model = Kosmos.from_pretrained(folder)
     rows = probe(model, processor.tokenizer)
+    worst = 0.0
 
     def fill(temporary: Path) -> None:
+        nonlocal worst
         write_model(model, processor.tokenizer, temporary)
         save_processor(processor, temporary)
-        check(temporary, rows)
+        worst = check(temporary, rows)
 
     write_folder(out, fill)
+    return worst
 
 
 def write_model(model: Kosmos, tokenizer: Tokenizer, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
