@@ -48,6 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     limits.add_argument("--max-new-tokens", type=int, default=_DEFAULT.max_new_tokens, metavar="N", help="1024")
     limits.add_argument("--max-beams", type=int, default=_DEFAULT.max_beams, metavar="N", help="8")
     limits.add_argument("--max-images", type=int, default=_DEFAULT.max_images, metavar="N", help="of a request (16)")
+    limits.add_argument("--max-body-mib", type=int, default=_DEFAULT.max_body_bytes >> 20, metavar="N", help="32")
+    limits.add_argument("--max-connections", type=int, default=_DEFAULT.max_connections, metavar="N", help="256")
+    limits.add_argument("--header-timeout", type=float, default=_DEFAULT.header_timeout_s, metavar="S", help="10")
+    limits.add_argument("--body-timeout", type=float, default=_DEFAULT.body_timeout_s, metavar="S", help="20")
     limits.add_argument("--deadline", type=float, default=_DEFAULT.deadline_s, metavar="S", help="of a request (120)")
     limits.add_argument("--drain", type=float, default=_DEFAULT.drain_s, metavar="S", help="after SIGTERM (30)")
     add_engine_options(parser)
@@ -78,19 +82,31 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _options(args: argparse.Namespace) -> ServeOptions:
-    for name, least in (("port", 0), ("queue_size", 1), ("max_new_tokens", 1), ("max_beams", 1), ("max_images", 0)):
+    for name, least in (
+        ("port", 0),
+        ("queue_size", 1),
+        ("max_new_tokens", 1),
+        ("max_beams", 1),
+        ("max_images", 0),
+        ("max_body_mib", 1),
+        ("max_connections", 1),
+    ):
         if getattr(args, name) < least:
             raise UsageError(f"--{name.replace('_', '-')} is {getattr(args, name)}; it must be at least {least}")
     if args.port > 65535:
         raise UsageError(f"--port is {args.port}; ports end at 65535")
-    for name in ("deadline", "drain"):
+    for name in ("deadline", "drain", "header_timeout", "body_timeout"):
         if not getattr(args, name) > 0:
-            raise UsageError(f"--{name} is {getattr(args, name)}; it must be above 0")
+            raise UsageError(f"--{name.replace('_', '-')} is {getattr(args, name)}; it must be above 0")
     return ServeOptions(
         host=args.host,
         port=args.port,
         model_name=args.model_name or args.run.resolve().name,
         api_keys=_keys(args.api_key_file),
+        max_body_bytes=args.max_body_mib << 20,
+        body_timeout_s=args.body_timeout,
+        header_timeout_s=args.header_timeout,
+        max_connections=args.max_connections,
         max_images=args.max_images,
         max_new_tokens=args.max_new_tokens,
         max_beams=args.max_beams,

@@ -23,7 +23,7 @@ CONNECTIONS = 40
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("hostile")
-    limits = ["--header-timeout-s", str(TIMEOUT_S), "--body-timeout-s", str(TIMEOUT_S)]
+    limits = ["--header-timeout", str(TIMEOUT_S), "--body-timeout", str(TIMEOUT_S)]
     limits += ["--max-connections", str(CONNECTIONS)]
     with server_process(save_tiny(folder), folder / "log.txt", limits, key=KEY) as running:
         yield running
