@@ -166,8 +166,11 @@ class LiveBatch:
         wanted = [index for index, row in enumerate(rows) if row.top]
         if not wanted:
             return
-        log_probs = logits[wanted].log_softmax(-1).masked_fill(self._engine.forbidden, -torch.inf)
-        best, tokens = log_probs.topk(min(max(rows[index].top for index in wanted), log_probs.shape[-1]), dim=-1)
-        for index, values, ids in zip(wanted, best.tolist(), tokens.tolist()):
+        chosen = logits[wanted]
+        most = min(max(rows[index].top for index in wanted), chosen.shape[-1])
+        best, tokens = chosen.masked_fill(self._engine.forbidden, -torch.inf).topk(most, dim=-1)
+        # As the chooser does it, so that the token chosen has the same figure here to the last digit.
+        log_probs = best - chosen.logsumexp(-1, keepdim=True)
+        for index, values, ids in zip(wanted, log_probs.tolist(), tokens.tolist()):
             count = rows[index].top
             rows[index].tops.append(tuple(zip(ids[:count], values[:count])))

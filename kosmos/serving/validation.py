@@ -12,6 +12,7 @@ from kosmos.serving.refusals import Refusal
 from kosmos.serving.schemas import REQUESTS
 
 _FIELDS = frozenset(name for form in REQUESTS for name in form.model_fields)
+_KINDS = ("text", "image_url")
 
 
 def as_refusal(error: RequestValidationError) -> Refusal:
@@ -21,7 +22,8 @@ def as_refusal(error: RequestValidationError) -> Refusal:
     where = _written(path)
     if first["type"] == "extra_forbidden":
         unknown = str(first["loc"][-1])[:100]
-        message = f"unknown field '{unknown}'{nearest(unknown, _FIELDS)}"
+        where = f"{where}.{unknown}" if where else unknown
+        message = f"unknown field{nearest(unknown, _FIELDS)}"
     else:
         message = str(first["msg"])
     return Refusal(400, f"{where}: {message}" if where else message, param=where or None)
@@ -29,7 +31,9 @@ def as_refusal(error: RequestValidationError) -> Refusal:
 
 def _path(location: Sequence[Any]) -> list[str | int]:
     """Known fields and indices; the names of a union's alternatives, which pydantic puts between them, are left out."""
-    return [step for step in location[1:] if isinstance(step, int) or step in _FIELDS]
+    steps = [step for step in location[1:] if isinstance(step, int) or step in _FIELDS]
+    # The kind of a part, which pydantic names behind the part's index.
+    return [s for i, s in enumerate(steps) if not (s in _KINDS and i and isinstance(steps[i - 1], int))]
 
 
 def _written(path: Sequence[str | int]) -> str:
