@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from torch import Tensor
 
@@ -23,12 +24,12 @@ _PREFIXES = (
 )
 
 
-def to_transformers_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def to_transformers_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a Kosmos under the names of KosmosForConditionalGeneration; the tied head is not there."""
     return {_renamed(name, ours=0): tensor for name, tensor in tensors.items()}
 
 
-def from_transformers_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def from_transformers_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What `to_transformers_names` was given; a stored head is left out. Raises ConfigError for an unknown name."""
     return {_renamed(name, ours=1): tensor for name, tensor in tensors.items() if name != "lm_head.weight"}
 

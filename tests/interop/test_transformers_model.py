@@ -13,7 +13,7 @@ from kosmos.batch import collate
 from kosmos.config import ModelConfig, replace
 from kosmos.document import Document
 from kosmos.interop.remote_code.configuration_kosmos import KosmosConfig, KosmosTextConfig
-from kosmos.interop.remote_code.modeling_kosmos import KosmosForConditionalGeneration, KosmosModel
+from kosmos.interop.remote_code.modeling_kosmos import KosmosForConditionalGeneration
 from kosmos.interop.transformers_config import from_transformers_config, to_transformers_config
 from kosmos.interop.transformers_names import from_transformers_names, to_transformers_names
 from kosmos.model.kosmos import Kosmos
@@ -84,7 +84,7 @@ def test_loss_and_every_gradient(twins: Twins) -> None:
     back = from_transformers_names(theirs)
     assert ours.keys() <= back.keys()
     for name, gradient in ours.items():
-        torch.testing.assert_close(back[name], gradient, atol=2e-5, rtol=1e-4, msg=lambda text, name=name: name + text)
+        torch.testing.assert_close(back[name], gradient, atol=2e-5, rtol=1e-4, msg=f"{name}: {{}}".format)
 
 
 def test_names_and_configuration_there_and_back(twins: Twins) -> None:
@@ -259,7 +259,7 @@ def test_a_server_may_bring_its_own_attention_and_cache(tokenizer: Tokenizer, na
     twins = make_twins(tokenizer, name)
     batch, given = twins.encode(PICTURES[2:])
     expected = twins.ours.head(twins.ours(batch))[0]
-    model: KosmosModel = twins.theirs.model
+    model = twins.theirs.model
     caches: dict[str, _ServersCache] = {"it": _ServersCache()}
 
     def attention(module: Any, *tensors: Any, **kwargs: Any) -> Any:

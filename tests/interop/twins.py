@@ -40,10 +40,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Twins:
-    """`ours` and `theirs` hold the same weights, both in evaluation mode."""
+    """`ours` and `theirs`, a KosmosForConditionalGeneration, hold the same weights, both in evaluation mode."""
 
     ours: Kosmos
-    theirs: KosmosForConditionalGeneration
+    theirs: Any
     processor: Processor
 
     def encode(self, documents: Sequence[Document], pad_left: bool = False) -> tuple[Batch, dict[str, Any]]:

@@ -210,6 +210,14 @@ class KosmosForConditionalGeneration(KosmosPreTrainedModel, GenerationMixin):
             image_hidden_states=outputs.image_hidden_states,
         )
 
+    def _prepare_multimodal_encoder_kwargs_for_generation(self, model_kwargs: dict[str, Any]) -> Any:
+        """`generate` encodes a prompt's pictures here, once; `pixel_values=None` are none."""
+        if model_kwargs.get("pixel_values") is None:
+            model_kwargs.pop("pixel_values", None)
+            return model_kwargs
+        prepare: Any = super()._prepare_multimodal_encoder_kwargs_for_generation  # type: ignore[misc]
+        return prepare(model_kwargs)
+
     def _expand_inputs_for_generation(  # type: ignore[override]
         self,
         expand_size: int = 1,

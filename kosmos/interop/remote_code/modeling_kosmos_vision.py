@@ -25,7 +25,7 @@ def linear_layer(inputs: int, outputs: int, form: str, gain: float = 1.0) -> nn.
     The layer itself, as transformers does not ask modules of foreign code that hold no parameters of their own.
     """
     layer = nn.Linear(inputs, outputs)
-    layer.drawn = (form, gain)
+    layer.drawn = (form, gain)  # type: ignore[assignment]
     return layer
 
 

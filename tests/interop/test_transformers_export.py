@@ -1,0 +1,274 @@
+"""Exported folders: whole or absent, read by the Auto classes, saved again, taken back, adapted with LoRA."""
+
+from __future__ import annotations
+
+import ast
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText
+
+from kosmos.config import ModelConfig, replace
+from kosmos.document import Document
+from kosmos.errors import ConfigError, DataError, StorageError, UsageError
+from kosmos.interop import transformers_export
+from kosmos.interop.processor_export import CODE_FOLDER, save_processor
+from kosmos.interop.remote_code.modeling_kosmos import LORA_TARGETS
+from kosmos.interop.transformers_config import config_to_transformers
+from kosmos.interop.transformers_export import CODE_FILES, export_folder, load_exported, write_model
+from kosmos.interop.transformers_import import import_folder, is_kosmos_folder
+from kosmos.interop.transformers_names import to_transformers_names
+from kosmos.interop.transformers_probe import probe
+from kosmos.model.kosmos import Kosmos
+from kosmos.processor import Processor
+from kosmos.tokenizer import Tokenizer
+from tests.interop.twins import VARIANTS, Twins, make_twins, picture
+
+AUTO = (AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText)
+
+
+pytestmark = pytest.mark.usefixtures("code_cache")
+
+
+@pytest.fixture(scope="module")
+def twins(tokenizer: Tokenizer) -> Twins:
+    return make_twins(tokenizer, "xpos-clip")
+
+
+@pytest.fixture(scope="module")
+def source(twins: Twins, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("native") / "model"
+    twins.ours.save_pretrained(folder, twins.processor)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(source: Path, code_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("transformers") / "exported"
+    export_folder(source, folder)
+    return folder
+
+
+def load(kind: Any, folder: Path) -> Any:
+    return kind.from_pretrained(folder, trust_remote_code=True).eval()
+
+
+def prompt(twins: Twins) -> dict[str, Any]:
+    given: dict[str, Any] = twins.encode([Document("the cat", picture(1), picture(2), "and red")])[1]
+    return given
+
+
+@torch.no_grad()
+def expected_logits(twins: Twins) -> Tensor:
+    batch, _ = twins.encode([Document("the cat", picture(1), picture(2), "and red")])
+    logits: Tensor = twins.ours.head(twins.ours(batch))
+    return logits
+
+
+def assert_nothing_left(folder: Path) -> None:
+    assert sorted(folder.iterdir()) == []
+
+
+def test_the_folder_holds_what_its_users_look_for(exported: Path, source: Path) -> None:
+    config = json.loads((exported / "config.json").read_text())
+    assert config["architectures"] == ["KosmosForConditionalGeneration"]
+    assert set(config["auto_map"]) == {"AutoConfig", "AutoModel", "AutoModelForCausalLM", "AutoModelForImageTextToText"}
+    for reference in config["auto_map"].values():
+        module, _, name = reference.partition(".")
+        assert f"class {name}(" in (exported / f"{module}.py").read_text()
+    stored = load_file(exported / "model.safetensors")
+    native = load_file(source / "model.safetensors")
+    assert sum(tensor.numel() for tensor in stored.values()) == sum(tensor.numel() for tensor in native.values())
+    assert "lm_head.weight" not in stored
+    assert {path.name for path in exported.iterdir()} >= {
+        *CODE_FILES,
+        "generation_config.json",
+        "tokenizer_config.json",
+    }
+
+
+@pytest.mark.parametrize("kind", AUTO, ids=lambda kind: kind.__name__)
+@torch.no_grad()
+def test_auto_classes_run_the_folders_own_code(exported: Path, twins: Twins, code_cache: Path, kind: Any) -> None:
+    model = load(kind, exported)
+    code = sys.modules[type(model).__module__].__file__
+    assert code is not None and code_cache in Path(code).parents
+    if kind is AutoModel:
+        states = model(**prompt(twins)).last_hidden_state
+        logits = states @ model.get_input_embeddings().weight.T
+    else:
+        logits = model(**prompt(twins)).logits
+        assert model.lm_head.weight is model.get_input_embeddings().weight
+    torch.testing.assert_close(logits, expected_logits(twins), atol=1e-5, rtol=1e-5)
+
+
+def test_the_configuration_alone(exported: Path, twins: Twins) -> None:
+    config = AutoConfig.from_pretrained(exported, trust_remote_code=True)
+    decoder = twins.ours.config.decoder
+    assert (config.model_type, config.vocab_size, config.max_position_embeddings) == (
+        "kosmos1", decoder.vocab_size, decoder.max_positions,
+    )  # fmt: skip
+    assert config.get_text_config().num_hidden_layers == decoder.num_layers
+    assert config.vision_config.model_type == "clip_vision_model"
+    made = config_to_transformers(twins.ours.config, twins.processor.tokenizer)
+    assert made["text_config"]["hidden_size"] == decoder.hidden_size
+    assert made["image_token_id"] == config.image_token_id == twins.processor.tokenizer.slot_id
+
+
+@torch.no_grad()
+def test_saved_again_by_transformers(exported: Path, twins: Twins, tmp_path: Path) -> None:
+    load(AutoModelForImageTextToText, exported).save_pretrained(tmp_path / "again")
+    assert {path.name for path in (tmp_path / "again").iterdir()} >= set(CODE_FILES)
+    for kind in AUTO[1:]:
+        logits = load(kind, tmp_path / "again")(**prompt(twins)).logits
+        torch.testing.assert_close(logits, expected_logits(twins), atol=1e-5, rtol=1e-5)
+    first, again = (load_file(folder / "model.safetensors") for folder in (exported, tmp_path / "again"))
+    assert first.keys() == again.keys()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+@pytest.mark.parametrize("name", list(VARIANTS))
+def test_there_and_back_is_bit_equal(tokenizer: Tokenizer, tmp_path: Path, name: str) -> None:
+    twins = make_twins(tokenizer, name)
+    twins.ours.save_pretrained(tmp_path / "native", twins.processor)
+    export_folder(tmp_path / "native", tmp_path / "exported")
+    assert is_kosmos_folder(tmp_path / "exported") and not is_kosmos_folder(tmp_path / "native")
+    import_folder(tmp_path / "exported", tmp_path / "back")
+    native, back = (tmp_path / folder / "model.safetensors" for folder in ("native", "back"))
+    assert native.read_bytes() == back.read_bytes()
+    again = Processor.load(tmp_path / "back")
+    assert again.tokenizer == tokenizer
+    if name.endswith("clip"):
+        assert again.config == twins.ours.config
+    document = Document("an image") if twins.ours.config.vision is None else Document(picture(0), "an image")
+    ours, theirs = (processor.encode(document) for processor in (twins.processor, again))
+    assert ours.token_ids.tolist() == theirs.token_ids.tolist()
+    assert all((a.features == b.features).all() for a, b in zip(ours.inputs, theirs.inputs, strict=True))
+
+
+def test_large_weights_are_in_several_files(twins: Twins, tmp_path: Path) -> None:
+    write_model(twins.ours, twins.processor.tokenizer, tmp_path, shard_bytes=40_000)
+    index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
+    files = {path.name for path in tmp_path.glob("*.safetensors")}
+    assert len(files) > 2 and files == set(index["weight_map"].values())
+    rows = probe(twins.ours, twins.processor.tokenizer)
+    assert transformers_export.check(tmp_path, rows) < 1e-6
+    save_processor(twins.processor, tmp_path)
+    import_folder(tmp_path, tmp_path / "back")
+    state = Kosmos.from_pretrained(tmp_path / "back").state_dict()
+    assert all(torch.equal(tensor, twins.ours.state_dict()[name]) for name, tensor in state.items())
+
+
+def test_the_probe_has_text_and_up_to_three_pictures(twins: Twins) -> None:
+    rows = probe(twins.ours, twins.processor.tokenizer)
+    assert [None if row.pixels is None else len(row.pixels) for row in rows] == [None, 1, 3]
+    assert all(row.logits.std() > 0.1 for row in rows)
+
+
+@pytest.mark.parametrize("damage", ["one weight", "not a number"])
+def test_a_folder_that_computes_something_else_is_not_made(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    honest = to_transformers_names
+
+    def wrong(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        named = honest(tensors)
+        key = "model.multi_modal_projector.dense.weight"
+        named[key] = named[key] * (1.01 if damage == "one weight" else float("nan"))
+        return named
+
+    monkeypatch.setattr(transformers_export, "to_transformers_names", wrong)
+    with pytest.raises(StorageError, match="not exported: the logits of the folder differ"):
+        export_folder(source, tmp_path / "exported")
+    assert_nothing_left(tmp_path)
+
+
+def test_what_cannot_be_exported_is_refused(source: Path, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    with pytest.raises(UsageError, match="exists already"):
+        export_folder(source, tmp_path / "full")
+    with pytest.raises(UsageError, match="no such run"):
+        export_folder(tmp_path / "missing", tmp_path / "out")
+    config: ModelConfig = replace(ModelConfig(), extra_modalities=("audio",))
+    with pytest.raises(ConfigError, match="extra_modalities: audio"):
+        config_to_transformers(config, tokenizer)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_cannot_be_imported_is_refused(exported: Path, source: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not a KOSMOS-1 folder"):
+        import_folder(source, tmp_path / "out")
+    for missing in ("tokenizer_config.json", "model.safetensors", "tokenizer.model"):
+        folder = tmp_path / missing
+        folder.mkdir()
+        for path in exported.iterdir():
+            if path.is_file() and path.name != missing:
+                (folder / path.name).write_bytes(path.read_bytes())
+        with pytest.raises(DataError, match=missing):
+            import_folder(folder, tmp_path / "out")
+    (tmp_path / "model.safetensors" / "config.json").write_text("{")
+    with pytest.raises(StorageError, match="not JSON"):
+        import_folder(tmp_path / "model.safetensors", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_check_leaves_no_copy_of_the_code_and_does_not_trust_registered_classes(
+    exported: Path, code_cache: Path, tmp_path: Path
+) -> None:
+    from kosmos.interop.transformers import register
+
+    register()
+    before = sorted(code_cache.rglob("modeling_kosmos.py"))
+    shutil.copytree(exported, tmp_path / "looked_at_once")
+    model = load_exported(tmp_path / "looked_at_once")
+    assert type(model).__module__.startswith("transformers_modules.")
+    assert sorted(code_cache.rglob("modeling_kosmos.py")) == before
+
+
+def test_the_code_imports_nothing_but_torch_and_transformers() -> None:
+    for name in CODE_FILES:
+        for node in ast.walk(ast.parse((CODE_FOLDER / name).read_text())):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                assert node.module is not None
+                modules = [f"{node.module}.py" if node.level else node.module]
+            for module in modules:
+                root = module if module.endswith(".py") else module.partition(".")[0]
+                assert root in {"torch", "transformers", *CODE_FILES, *sys.stdlib_module_names}, (name, module)
+
+
+def test_lora_changes_the_decoder_and_nothing_else(exported: Path, twins: Twins) -> None:
+    peft = pytest.importorskip("peft")
+    transformers.set_seed(0)
+    model = load(AutoModelForImageTextToText, exported)
+    settings = peft.LoraConfig(r=2, lora_alpha=4, target_modules=LORA_TARGETS, task_type="CAUSAL_LM")
+    adapted = peft.get_peft_model(model, settings)
+    trained = {name: parameter for name, parameter in adapted.named_parameters() if parameter.requires_grad}
+    leaves = {name.split("language_model.")[1].split(".lora_")[0] for name in trained}
+    kinds = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "mlp.fc1", "mlp.fc2")
+    assert leaves == {f"layers.{layer}.{kind}" for layer in range(2) for kind in kinds}
+    kept = {name: parameter.clone() for name, parameter in adapted.named_parameters() if name not in trained}
+    optimizer = torch.optim.AdamW(trained.values(), lr=1e-2)
+    given = prompt(twins)
+    labels = given["input_ids"].masked_fill(given["input_ids"] >= twins.processor.tokenizer.slot_id, -100)
+    losses = []
+    for _ in range(3):
+        loss = adapted(**given, labels=labels).loss
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[0] > losses[1] > losses[2]
+    assert all(torch.equal(parameter, kept[name]) for name, parameter in adapted.named_parameters() if name in kept)
+    with torch.no_grad():
+        before = adapted(**given).logits
+        torch.testing.assert_close(adapted.merge_and_unload()(**given).logits, before, atol=1e-4, rtol=1e-4)
