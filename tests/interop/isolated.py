@@ -55,10 +55,10 @@ def run_folder(job: Path, folder: Path, expected: dict[str, Any]) -> dict[str, A
     found: dict[str, Any] = {"classes": {}}
     for auto in (AutoTokenizer, AutoProcessor):
         found["classes"][auto.__name__] = type(auto.from_pretrained(folder, **trusted)).__name__
-    auto = AutoModelForImageTextToText if expected["vision"] else AutoModelForCausalLM
-    model = auto.from_pretrained(folder, dtype=torch.float32, **trusted).eval()
+    model_class: Any = AutoModelForImageTextToText if expected["vision"] else AutoModelForCausalLM
+    model = model_class.from_pretrained(folder, dtype=torch.float32, **trusted).eval()
     processor = AutoProcessor.from_pretrained(folder, **trusted)
-    found["classes"][auto.__name__] = type(model).__name__
+    found["classes"][model_class.__name__] = type(model).__name__
     requests = [read_request(job, request) for request in expected["requests"]]
     found["ids_equal"] = [
         processor(text=text, **with_images(images))["input_ids"] in ([request["ids"]], request["ids"])
@@ -124,7 +124,7 @@ def pipelines(job: Path, folder: Path, expected: dict[str, Any]) -> dict[str, bo
     from PIL import Image
     from transformers import pipeline
 
-    made = pipeline("image-text-to-text", model=str(folder), trust_remote_code=True, dtype="float32")
+    made: Any = pipeline("image-text-to-text", model=str(folder), trust_remote_code=True, dtype="float32")
     options = {"return_full_text": False, "max_new_tokens": expected["decoding"]["greedy"]["max_new_tokens"]}
     chats = [
         [

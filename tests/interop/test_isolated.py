@@ -72,7 +72,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         timeout=280,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads((work / "job" / "found.json").read_text())  # type: ignore[no-any-return]
+    figures: dict[str, Any] = json.loads((work / "job" / "found.json").read_text())
+    return figures
 
 
 @pytest.mark.parametrize("vision", VISIONS)

@@ -286,8 +286,44 @@ def test_the_known_limit_who_writes_the_whole_text_writes_tokens(ours: Processor
     """The start of a rendered chat is in-band: only a text that begins with it is read as one."""
     assert theirs(text=f"{RENDERED}it</s>")["input_ids"][0] == [0, *ours.tokenizer.encode("it"), 2]
     assert ours.tokenizer.eos_id not in theirs(text=f" {RENDERED}it</s>")["input_ids"][0]
+    # The placeholder's name alone is the beginning of a picture, without any place for one.
+    assert theirs.tokenizer("<image>", add_special_tokens=False)["input_ids"] == [theirs.tokenizer.vocab_size - 4]
+    assert theirs.tokenizer("<image>")["input_ids"] == [0, *ours.tokenizer.encode("<image>")]
     with pytest.raises(ValueError, match="0 pictures given"):
         theirs(text=f"{RENDERED}<image>")
+
+
+def test_vllm_finds_the_places_of_pictures(ours: Processor, theirs: Any) -> None:
+    """The steps of its transformers backend: the prompt tokenized alone, each placeholder replaced afterwards."""
+    tokenizer = theirs.tokenizer
+    one, two = picture(0), picture(1, 9, 50)
+    messages = [
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "what </s> <image> is it?"}]},
+        {"role": "assistant", "content": "a cat"},
+        {"role": "user", "content": [{"type": "text", "text": "and"}, {"type": "image"}]},
+    ]
+    prompt = tokenizer.encode(tokenizer.apply_chat_template(messages, tokenize=False), add_special_tokens=False)
+    target = tokenizer.encode(theirs.image_token, add_special_tokens=False)
+    assert target == [ours.tokenizer.special_id("<image>")]
+    made = theirs(
+        text=theirs.image_token * 2, images=[one, two], add_special_tokens=False, return_text_replacement_offsets=True
+    )
+    (places,) = made["text_replacement_offsets"]
+    assert [place["span"] for place in places] == [(0, 7), (7, 14)]
+    written = [tokenizer.encode(place["replacement"], add_special_tokens=False) for place in places]
+    assert made["input_ids"][0] == written[0] + written[1]
+    assert len(made["pixel_values"]) == 2
+    joined = "".join(place["replacement"] for place in places)
+    assert [joined[slice(*place["new_span"])] for place in places] == [place["replacement"] for place in places]
+    replaced: list[int] = []
+    for token in prompt:
+        replaced += written.pop(0) if [token] == target else [token]
+    turns = [
+        ("user", Document(Image(one), "what </s> <image> is it?")),
+        ("assistant", "a cat"),
+        ("user", Document("and", Image(two))),
+    ]
+    assert replaced == ours.encode(chat_document(turns), end=False).token_ids.tolist()  # type: ignore[arg-type]
 
 
 def test_vllm_is_told_the_number_of_slots(theirs: Any) -> None:
@@ -297,8 +333,6 @@ def test_vllm_is_told_the_number_of_slots(theirs: Any) -> None:
     made = theirs(images=[picture(0)], text=theirs.image_token, return_mm_token_type_ids=True)
     slots = [token for token, kind in zip(made["input_ids"][0], made["mm_token_type_ids"][0]) if kind]
     assert slots == [theirs.image_token_id] * 3
-    written = theirs.replace_image_token({}, 0)
-    assert theirs.tokenizer.decode([token for token in made["input_ids"][0] if token > 3]) == written
 
 
 def test_save_and_load_change_nothing(theirs: Any, tmp_path: Path) -> None:

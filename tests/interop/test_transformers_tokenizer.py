@@ -30,7 +30,7 @@ TEXTS = [
     "été naïve ﬁ ① Ａ e\u0301 \u00a0 \u200b \ufeff",
     "猫 🐱 漢字 \U0001f600\U000e0100",
     "<image> </s><s> <mask></image> <pad><unk></line>\n</doc>",
-    "<imag" + "e>",
+    " <image>",
     "cat</s>",
     "\x00\x01\t tab",
     "lone \ud800 surrogate",

@@ -12,7 +12,7 @@ from typing import Any
 from transformers import BatchFeature
 from transformers.processing_utils import MultiModalData, ProcessingKwargs, ProcessorMixin
 
-from .tokenization_kosmos import RENDERED, escape
+from .tokenization_kosmos import RENDERED, WRITTEN_OUT, escape
 
 # What transformers' own `sanitize_control_tokens` puts around spelled tokens; the template has escaped them already.
 _SANITIZED = re.compile("[\U000f0000\U000f0001]")
@@ -79,7 +79,8 @@ class KosmosProcessor(ProcessorMixin):
         return_tensors = text_kwargs.pop("return_tensors", None)
         images_kwargs.pop("return_tensors", None)
         mark_slots = bool(text_kwargs.pop("return_mm_token_type_ids", merged.get("return_mm_token_type_ids", False)))
-        text_kwargs.pop("return_text_replacement_offsets", None)
+        report = merged.get("return_text_replacement_offsets", False)
+        report = bool(text_kwargs.pop("return_text_replacement_offsets", report))
         text_kwargs.pop("split_special_tokens", None)
         if images is not None:
             images = self.image_processor.fetch_images(images)
@@ -97,7 +98,10 @@ class KosmosProcessor(ProcessorMixin):
         flat = pictures if isinstance(pictures, _Flat) else [one for row in pictures or [] for one in row]
         if flat:
             made.update(self.image_processor(list(flat), return_tensors=return_tensors, **images_kwargs))
-        return BatchFeature(made, tensor_type=return_tensors)
+        out = BatchFeature(made, tensor_type=return_tensors)
+        if report and text is not None:
+            out["text_replacement_offsets"] = [self._replacements(one) for one in texts]
+        return out
 
     def _encode(self, texts: list[str], pictures: Any, options: dict[str, Any]) -> dict[str, Any]:
         start = bool(options.pop("add_special_tokens", True))
@@ -144,8 +148,24 @@ class KosmosProcessor(ProcessorMixin):
         return [*self.tokenizer.model_input_names, *self.image_processor.model_input_names]
 
     def replace_image_token(self, image_inputs: dict[str, Any], image_idx: int, **kwargs: Any) -> str:
-        """What one `<image>` stands for, written out."""
-        return "<image>" + "<mask>" * self.num_image_tokens + "</image>"
+        """What one `<image>` stands for, written out for the tokenizer."""
+        return WRITTEN_OUT + "<image>" + "<mask>" * self.num_image_tokens + "</image>"
+
+    def _replacements(self, text: str) -> list[dict[str, Any]]:
+        """For vLLM: where each picture stands in `text`, and in the text with every picture written out."""
+        written = self.replace_image_token({}, 0)
+        longer = len(written) - len(self.image_token)
+        found: list[dict[str, Any]] = []
+        for index, match in enumerate(re.finditer(re.escape(self.image_token), text)):
+            start = match.start() + index * longer
+            found.append({
+                "type": "image",
+                "span": match.span(),
+                "new_span": (start, start + len(written)),
+                "text": match[0],
+                "replacement": written,
+            })  # fmt: skip
+        return found
 
     def _get_num_multimodal_tokens(self, image_sizes: Any = None, **kwargs: Any) -> MultiModalData:
         """For vLLM: slots and pictures of each of `image_sizes`."""

@@ -6,6 +6,7 @@
 Text that spells a special token becomes ordinary pieces, unless `split_special_tokens=False` is passed, or the text is
 a rendered chat: one that starts with `<s>` and the mark U+FDD0, as the chat template writes it. In a rendered chat
 `<s>`, `</s>` and `<image>` are tokens; the template escapes what the user wrote (see `escape`), so that it never is.
+The text `<image>` alone, asked for without special tokens, is that token: so servers look up a picture's placeholder.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ SPECIALS = ("<mask>", "</doc>", "<image>", "</image>", "</chunk>", "</line>")
 # `l` for a `<` that is only text, `m` for the mark itself, `|` where the tokens before must not see the text after.
 MARK = "\ufdd0"
 RENDERED = "<s>" + MARK
+# Before a picture written out, as the processor reports it: `<image>`, `<mask>` and `</image>` behind it are tokens.
+WRITTEN_OUT = MARK + "~"
 _CUT = MARK + "|"
 
 _NEWLINE = re.compile(r"\r\n|\r|\n")
@@ -31,6 +34,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _SPELLED = re.compile(r"<(?=/?s>|image>)")
 _ESCAPED = re.compile(MARK + "([lm])")
 _CONTROL = re.compile(r"(<s>|</s>|<image>)")
+_PICTURE = ("<image>", "<mask>", "</image>")
 # What transformers' own `sanitize_control_tokens` puts around spelled tokens; the template has escaped them already.
 _SANITIZED = re.compile("[\U000f0000\U000f0001]")
 
@@ -130,6 +134,8 @@ class KosmosTokenizer(PreTrainedTokenizer):
         A placeholder is `<image>` in a rendered chat, and with `parse_image` in any text. A rendered chat brings `<s>`.
         """
         rendered = text.startswith(RENDERED)
+        if text.startswith(WRITTEN_OUT):
+            return self._encode_names(text[len(WRITTEN_OUT) :], _PICTURE)
         if not rendered and not parse_image:
             return self._encode_added(text)
         ids: list[int] = [0] if rendered else []
@@ -192,8 +198,11 @@ class KosmosTokenizer(PreTrainedTokenizer):
     def _encode_plus(self, text: Any, text_pair: Any = None, **kwargs: Any) -> Any:  # type: ignore[override]
         if kwargs.pop("sanitize_control_tokens", None):
             text = _without_marks(text)
-        if kwargs.get("add_special_tokens", True) and isinstance(text, str) and text.startswith(RENDERED):
+        special = kwargs.get("add_special_tokens", True)
+        if special and isinstance(text, str) and text.startswith(RENDERED):
             kwargs["add_special_tokens"] = False  # it brings its own `<s>`
+        elif not special and text == "<image>":
+            text = [self._special_ids[text]]
         return super()._encode_plus(text, text_pair, **kwargs)
 
     def _encode_without_added_tokens(self, text: str) -> list[int]:
