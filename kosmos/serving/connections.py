@@ -85,6 +85,9 @@ def bounded_protocol(options: ServeOptions) -> type[H11Protocol]:
         def send_400_response(self, msg: str) -> None:
             self._refuse(Refusal(400, "this is no HTTP request that can be read in one way", code="bad_request"))
 
+        def _unsupported_upgrade_warning(self) -> None:
+            """A stranger's wish for a websocket is no warning to whoever runs the server."""
+
         def _between_requests(self) -> bool:
             return self.conn.their_state is h11.IDLE
 

@@ -21,7 +21,6 @@ __all__ = ["guard", "refuse_unsafe"]
 
 _OPEN_PATHS = frozenset({"/health", "/ready"})
 _PAGE_PATHS = frozenset({"/", "/favicon.ico"})
-_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 # Dot segments, backslashes and control characters mean different things to a proxy and to us; no route has any.
 _ODD_PATH = re.compile(rb"(?i)(?:^|/|%2f|\\|%5c)(?:\.|%2e){1,2}(?:$|/|%2f|\\|%5c)|\\|%5c|%2f|%00|%25|[\x00-\x20\x7f]")
 _MOST_HEADERS = 100
@@ -82,7 +81,7 @@ class _Guard:
                 if scope["method"] == "OPTIONS" and cross is not None:
                     await answer.preflight()
                     return
-                body = await self._read_body(scope, headers, arriving)
+                body = await self._read_body(headers, arriving)
             except Refusal as refusal:
                 await answer.refuse(refusal, arriving if _has_body(headers) and not arriving.complete else None)
                 return
@@ -133,13 +132,11 @@ class _Guard:
                 headers={"WWW-Authenticate": "Bearer"},
             )
 
-    async def _read_body(self, scope: Scope, headers: Headers, receive: Receive) -> bytes | None:
-        """The whole body, checked, or None for a method that has none. Raises Refusal and ClientLeft."""
+    async def _read_body(self, headers: Headers, receive: Receive) -> bytes | None:
+        """The whole body, checked, or None where there is none. Raises Refusal and ClientLeft."""
         length = self._bodies.check_headers(headers)
-        if scope["method"] in _WITHOUT_BODY:
-            if length or b"transfer-encoding" in headers:
-                raise Refusal(400, f"{scope['method']} takes no body", code="unexpected_body")
-            return None
+        if not length and b"transfer-encoding" not in headers:
+            return None  # the application says whether it wants one
         kind = (_one(headers, b"content-type") or b"").partition(b";")[0].strip().lower()
         if kind != b"application/json":
             # Forms and plain text are what a page of another origin can send without asking first.

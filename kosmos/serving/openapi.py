@@ -20,6 +20,7 @@ _WHAT = {
     415: "the body is not JSON",
     421: "the server is not known by this name",
     429: "the queue is full; Retry-After says when to try again",
+    431: "the headers are too long",
     500: "internal error",
     502: "a remote picture could not be fetched",
     503: "shutting down, or out of memory",
@@ -66,7 +67,7 @@ def _correct(path: str, operation: dict[str, Any], options: ServeOptions) -> Non
     responses.pop("422", None)
     error = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}
     open_to_all = path in ("/health", "/ready")
-    for status in (400, 403, 421) if open_to_all else (400, 401, 403, 421):
+    for status in (400, 403, 421, 431) if open_to_all else (400, 401, 403, 421, 431):
         if status != 401 or options.api_keys:
             responses.setdefault(str(status), {"description": _WHAT[status], "content": error})
     if options.api_keys and not open_to_all:

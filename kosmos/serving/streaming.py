@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from kosmos.serving.refusals import Refusal
@@ -31,10 +31,8 @@ def to_json(content: Any) -> bytes:
     return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-class Answer(Response):
-    """A JSON answer."""
-
-    media_type = "application/json"
+class Answer(JSONResponse):
+    """A JSON answer, said to be one where FastAPI writes the OpenAPI document."""
 
     def render(self, content: Any) -> bytes:
         return to_json(content)
