@@ -11,6 +11,7 @@ from kosmos.inference.live_batch import LiveBatch, LiveRow
 from kosmos.inference.prefix import Prefix
 from kosmos.serving.asks import Ask, Finished, Piece, TokenScore
 from kosmos.serving.metrics import Metrics
+from kosmos.serving.recovery import recover
 
 Fail = Callable[[Ask, Exception], None]
 
@@ -83,6 +84,7 @@ class Decoder:
                 if rows[0] in self._answers:
                     fail(self._answers[rows[0]].ask, error)
                 return
+            recover(self._engine, error)
             self._run(rows[: len(rows) // 2], fail)
             self._run(rows[len(rows) // 2 :], fail)
 

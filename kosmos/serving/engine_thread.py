@@ -12,8 +12,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-import torch
-
 from kosmos.errors import KosmosError
 from kosmos.inference.batching import TOKEN_BUDGET
 from kosmos.inference.engine import Engine
@@ -24,6 +22,7 @@ from kosmos.serving.decoding import Decoder
 from kosmos.serving.echoing import echo
 from kosmos.serving.memory_room import MemoryRoom
 from kosmos.serving.metrics import Metrics
+from kosmos.serving.recovery import recover
 from kosmos.serving.refusals import Refusal
 from kosmos.serving.searching import Searcher
 
@@ -70,8 +69,8 @@ class EngineThread:
 
     @property
     def num_slots_used(self) -> int:
-        """Slots that are out, for tests and metrics."""
-        return self._engine.pool.max_slots - self._engine.pool.num_free
+        """Slots that requests hold."""
+        return self._room.num_slots
 
     def check(self, ask: Ask) -> None:
         """Raises a Refusal for what could never be answered."""
@@ -170,7 +169,7 @@ class EngineThread:
             if len(asks) == 1:
                 self._failed(asks[0], error)
                 return
-            self._after(error)
+            recover(self._engine, error)
             self._read(asks[: len(asks) // 2])
             self._read(asks[len(asks) // 2 :])
             return
@@ -193,7 +192,7 @@ class EngineThread:
             if len(left) == 1:
                 self._failed(left[0], error)
                 return
-            self._after(error)
+            recover(self._engine, error)
             self._score(left[: len(left) // 2])
             self._score(left[len(left) // 2 :])
 
@@ -212,23 +211,9 @@ class EngineThread:
 
     def _failed(self, ask: Ask, error: Exception) -> None:
         """One request failed by itself."""
-        self._after(error)
+        recover(self._engine, error)
         ask.listener(Failed(_refusal(error)))
         self._leave(ask)
-
-    def _after(self, error: Exception) -> None:
-        """Free what can be freed after a lack of memory; anything else is told to the log."""
-        if not is_out_of_memory(error):
-            if not isinstance(error, KosmosError):
-                logger.error("the engine failed", exc_info=error)
-            return
-        engine = self._engine
-        engine.num_halvings += 1
-        engine.pool.shrink()
-        engine.embeddings.release()
-        engine.features.clear()
-        if engine.device.type == "cuda":
-            torch.cuda.empty_cache()
 
     def _fail_all(self, refusal: Refusal) -> None:
         with self._changed:

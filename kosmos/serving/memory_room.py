@@ -15,6 +15,7 @@ class MemoryRoom:
         self._engine = engine
         self._columns = room(engine)
         self._held: dict[Ask, tuple[int, int]] = {}  # slots and columns
+        self.num_slots = 0  # taken; other threads may read it
 
     def fits_alone(self, ask: Ask) -> bool:
         """Whether it could ever be answered."""
@@ -23,11 +24,12 @@ class MemoryRoom:
     def take(self, ask: Ask) -> bool:
         """Reserve what it needs; False when it has to wait."""
         slots, columns = self._wants(ask)
-        total = slots + sum(held for held, _ in self._held.values())
+        total = slots + self.num_slots
         longest = max([columns, *(length for _, length in self._held.values())])
         if not self._fits(total, longest):
             return False
         self._held[ask] = slots, columns
+        self.num_slots = total
         pool = self._engine.pool
         if total > rows_that_fit(self._columns, max(pool.length_capacity, longest)):
             pool.shrink()  # its columns are those of a long request that is gone
@@ -35,7 +37,8 @@ class MemoryRoom:
 
     def give_back(self, ask: Ask) -> None:
         """Harmless when nothing is taken."""
-        self._held.pop(ask, None)
+        slots, _ = self._held.pop(ask, (0, 0))
+        self.num_slots -= slots
 
     def _wants(self, ask: Ask) -> tuple[int, int]:
         return ask.num_slots, ask.num_columns(MOST_COLUMNS)

@@ -10,12 +10,15 @@ import torch
 from kosmos.inference.beams import BeamLoop
 from kosmos.inference.engine import Engine
 from kosmos.inference.generation import Generation
-from kosmos.inference.memory import is_out_of_memory
 from kosmos.inference.prefix import Prefix
 from kosmos.serving.asks import Ask, Finished, TokenScore
+from kosmos.serving.recovery import recover
 
 Fail = Callable[[Ask, Exception], None]
 Job = tuple[Ask, Prefix]
+
+# Searches advanced between two steps of the rows that decode: neither kind can starve the other.
+_MOST_STEPS = 4
 
 
 class _Search:
@@ -48,9 +51,10 @@ class Searcher:
         self._searches = [search for search in self._searches if search.untold]
 
     def step(self, fail: Fail) -> list[Ask]:
-        """One more token for every beam of every search; the requests that are complete with it."""
+        """One more token for every beam of the searches whose turn it is; the requests that are complete with it."""
         complete: list[Ask] = []
-        for search in list(self._searches):
+        turn, self._searches = self._searches[:_MOST_STEPS], self._searches[_MOST_STEPS:] + self._searches[:_MOST_STEPS]
+        for search in turn:
             try:
                 with torch.inference_mode():
                     search.loop.advance()
@@ -71,8 +75,7 @@ class Searcher:
         if len(jobs) == 1:
             fail(jobs[0][0], error)
             return
-        if is_out_of_memory(error):
-            self._engine.num_halvings += 1
+        recover(self._engine, error)
         half = len(jobs) // 2
         self.begin(jobs[:half])
         self.begin(jobs[half:])

@@ -17,7 +17,8 @@ _KINDS = ("text", "image_url")
 
 def as_refusal(error: RequestValidationError) -> Refusal:
     """The first thing that is wrong; of the alternatives of a field that all fail, the one that came farthest."""
-    first = max(error.errors(), key=lambda item: len(_path(item["loc"])))
+    # A wrong type says less than a wrong value: the other alternative was meant then.
+    first = max(error.errors(), key=lambda item: (len(_path(item["loc"])), not item["type"].endswith("_type")))
     path = _path(first["loc"])
     where = _written(path)
     if first["type"] == "extra_forbidden":
