@@ -1,0 +1,475 @@
+"""Kosmos-2 folders of transformers in and out: logits, tensors to the bit, refusals, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import AutoProcessor, Kosmos2Config, Kosmos2ForConditionalGeneration
+
+import kosmos
+from kosmos.config import ModelConfig, VisionConfig
+from kosmos.config import replace as change
+from kosmos.errors import ConfigError, DataError, KosmosError, StorageError, UsageError
+from kosmos.interop import kosmos2
+from kosmos.interop.kosmos2 import export_kosmos2, import_kosmos2, kosmos2_logits
+from kosmos.interop.kosmos2_config import kosmos2_config, native_config, reasons_against_kosmos2
+from kosmos.interop.kosmos2_names import BUFFERS, EMBEDDING, PREFIXES, TIED_HEAD, kosmos2_name, native_name
+from kosmos.interop.self_check import make_probes, native_logits
+from kosmos.model.kosmos import Kosmos
+from kosmos.processor import Processor
+from kosmos.tokenizer import Tokenizer
+from tests.interop.kosmos2_folder import (
+    IMAGE_SIZE,
+    NUM_LATENTS,
+    PATCHES,
+    small_config,
+    small_model,
+    small_tokenizer,
+    write_kosmos2,
+)
+from tests.model.tiny import tiny_config
+
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Folders:
+    """A random Kosmos-2 as transformers wrote it, imported, and exported again; not to be changed."""
+
+    theirs: Path
+    ours: Path
+    again: Path
+    tokenizer: Tokenizer
+    said: list[str]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    base = tmp_path_factory.mktemp("kosmos2")
+    tokenizer = small_tokenizer(base)
+    write_kosmos2(base / "theirs", tokenizer)
+    said: list[str] = []
+    import_kosmos2(base / "theirs", base / "ours", say=said.append)
+    export_kosmos2(base / "ours", base / "again", say=said.append)
+    return Folders(base / "theirs", base / "ours", base / "again", tokenizer, said)
+
+
+@pytest.fixture
+def copy(folders: Folders, tmp_path: Path) -> Path:
+    """The folder of transformers, to be changed."""
+    return Path(shutil.copytree(folders.theirs, tmp_path / "copy"))
+
+
+def edit_json(file: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    values = json.loads(file.read_text(encoding="utf-8"))
+    edit(values)
+    file.write_text(json.dumps(values), encoding="utf-8")
+
+
+def edit_weights(folder: Path, edit: Callable[[dict[str, Tensor]], object]) -> None:
+    tensors = load_file(folder / WEIGHTS)
+    edit(tensors)
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def nothing_but(folder: Path, *names: str) -> bool:
+    """True when no OUT and no temporary folder was left beside `names`."""
+    return {path.name for path in folder.iterdir()} == set(names)
+
+
+def test_logits_are_equal_with_no_one_and_three_pictures(folders: Folders) -> None:
+    probes = make_probes(Processor.load(folders.ours))
+    assert [0 if not p.batch.inputs else len(p.batch.inputs["image"].features) for p in probes] == [0, 1, 3]
+    wanted = kosmos2_logits(folders.theirs, probes)
+    for made in (native_logits(folders.ours, probes), kosmos2_logits(folders.again, probes)):
+        for one, other in zip(wanted, made):
+            assert one.std() > 0.1
+            torch.testing.assert_close(other, one, rtol=0, atol=1e-5)
+    # A picture changes what follows it, so that a lost one would show.
+    assert (wanted[1][-1] - wanted[0][-1]).abs().max() > 1e-3
+
+
+def test_the_largest_difference_is_told(folders: Folders) -> None:
+    checks = [line for line in folders.said if line.startswith("check: logits of both sides differ by at most ")]
+    assert len(checks) == 2
+    assert all(float(line.split()[9]) <= 1e-5 for line in checks)
+    assert all("three pictures" in line for line in checks)
+
+
+def test_tensors_pass_both_ways_to_the_bit(folders: Folders) -> None:
+    first, last = load_file(folders.theirs / WEIGHTS), load_file(folders.again / WEIGHTS)
+    assert first.keys() == last.keys()
+    assert len(first) == 93
+    assert all(torch.equal(first[name], last[name]) for name in first)
+
+
+def test_configuration_and_processor_come_back_as_they_were(folders: Folders) -> None:
+    first, last = (json.loads((folder / "config.json").read_text()) for folder in (folders.theirs, folders.again))
+    assert first == last
+    assert (folders.theirs / "tokenizer.json").read_bytes() == (folders.again / "tokenizer.json").read_bytes()
+    ends = json.loads((folders.again / "generation_config.json").read_text())
+    assert (ends["bos_token_id"], ends["pad_token_id"], ends["eos_token_id"]) == (0, 1, 2)
+
+
+def test_imported_files_are_those_of_every_model_folder_and_a_card(folders: Folders) -> None:
+    names = {path.name for path in folders.ours.iterdir()}
+    assert names == {
+        *("config.yaml", WEIGHTS, "processor.yaml", "tokenizer.model", "tokenizer.yaml", "README.md"),
+    }
+    processor = Processor.load(folders.ours)
+    assert processor.tokenizer.vocab_size == folders.tokenizer.vocab_size + 6 + PATCHES
+    assert processor.tokenizer.special_id("<phrase>") == folders.tokenizer.vocab_size
+    assert processor.tokenizer.special_id("<patch_index_0002>") == processor.tokenizer.vocab_size - 1
+    assert processor.config.decoder.position == "sinusoidal"
+
+
+@pytest.mark.parametrize("size", [65_037, 64_007])
+def test_full_shape_maps_both_ways_on_the_meta_device(size: int) -> None:
+    with torch.device("meta"):
+        theirs = Kosmos2ForConditionalGeneration(Kosmos2Config(text_config={"vocab_size": size}, vision_config={}))
+        ours = Kosmos(native_config(theirs.config), random_vision=True)
+        back = Kosmos2ForConditionalGeneration(kosmos2_config(ours.config))
+    shapes = {name: tensor.shape for name, tensor in theirs.state_dict().items()}
+    native = {native_name(name): shape for name, shape in shapes.items() if native_name(name) is not None}
+    assert native == {name: tensor.shape for name, tensor in ours.state_dict().items()}
+    assert len(native) == 885
+    returned = {kosmos2_name(name): tensor.shape for name, tensor in ours.state_dict().items()}
+    assert returned | {TIED_HEAD: shapes[TIED_HEAD]} == shapes
+    assert {name: tensor.shape for name, tensor in back.state_dict().items()} == shapes
+    # kosmos-1's own count, and the same with Kosmos-2's 1,030 further entries of width 2,048.
+    assert sum(p.numel() for p in ours.parameters()) == 1_662_375_936 + (size - 64_007) * 2048
+    assert all(parameter.is_meta for parameter in ours.parameters())
+
+
+def test_every_prefix_is_renamed_back() -> None:
+    for theirs, ours in PREFIXES:
+        name = theirs.replace("#", "17") + "weight"
+        assert native_name(name) == ours.replace("#", "17") + "weight"
+        assert kosmos2_name(ours.replace("#", "17") + "weight") == name
+    with pytest.raises(DataError, match=r"text_model.extra: a tensor that the other side has no name for"):
+        native_name("text_model.extra")
+
+
+def test_generate_gives_what_transformers_generates(folders: Folders, tmp_path: Path) -> None:
+    """The whole path: a picture's file through either preprocessing, tokenizer and decoding."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 70, 3), dtype=np.uint8)
+    PIL.Image.fromarray(pixels).resize((280, 160)).save(tmp_path / "picture.png")
+    engine = kosmos.load(folders.ours)
+    ours = kosmos.generate(engine, [tmp_path / "picture.png", "An image of"], max_new_tokens=12)
+    model: Any = Kosmos2ForConditionalGeneration.from_pretrained(folders.again)
+    processor: Any = AutoProcessor.from_pretrained(folders.again)
+    with PIL.Image.open(tmp_path / "picture.png") as picture:
+        given = processor(
+            text="An image of", images=picture, num_image_tokens=NUM_LATENTS, add_eos_token=False, return_tensors="pt"
+        )
+    suppressed = engine.forbidden.nonzero().flatten().tolist()
+    made = model.generate(**given, max_new_tokens=12, do_sample=False, suppress_tokens=suppressed)
+    new = made[0, given["input_ids"].shape[1] :].tolist()
+    assert list(ours.token_ids) == new
+    assert len(new) >= 3
+
+
+def test_shards_and_pickled_tensors_are_read_as_well(folders: Folders, tmp_path: Path) -> None:
+    model = Kosmos2ForConditionalGeneration.from_pretrained(folders.theirs)
+    want = (folders.ours / WEIGHTS).read_bytes()
+    for name in ("shards", "bin"):
+        folder = Path(shutil.copytree(folders.theirs, tmp_path / name))
+        (folder / WEIGHTS).unlink()
+        if name == "shards":
+            model.save_pretrained(folder, max_shard_size="60KB")
+            assert len(list(folder.glob("model-*.safetensors"))) > 1
+        else:
+            torch.save(model.state_dict(), folder / "pytorch_model.bin")
+        import_kosmos2(folder, tmp_path / f"{name}-out", say=lambda line: None)
+        assert (tmp_path / f"{name}-out" / WEIGHTS).read_bytes() == want
+
+
+def test_a_missing_shard_is_named(folders: Folders, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(folders.theirs, tmp_path / "shards"))
+    model = Kosmos2ForConditionalGeneration.from_pretrained(folders.theirs)
+    (folder / WEIGHTS).unlink()
+    model.save_pretrained(folder, max_shard_size="60KB")
+    sorted(folder.glob("model-*.safetensors"))[1].unlink()
+    with pytest.raises(DataError, match=r"model-00002-of-\d+.safetensors: missing, model.safetensors.index.json lists"):
+        import_kosmos2(folder, tmp_path / "out", say=lambda line: None)
+    assert nothing_but(tmp_path, "shards")
+
+
+def test_a_pickle_with_code_is_not_run(copy: Path, tmp_path: Path) -> None:
+    (copy / WEIGHTS).unlink()
+    marker = tmp_path / "ran"
+    torch.save({"x": _Touches(marker)}, copy / "pytorch_model.bin")
+    with pytest.raises(StorageError, match=r"pytorch_model.bin: cannot read the weights"):
+        import_kosmos2(copy, tmp_path / "out", say=lambda line: None)
+    assert nothing_but(tmp_path, "copy")
+
+
+class _Touches:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_half_precision_is_widened(copy: Path, tmp_path: Path) -> None:
+    def halve(tensors: dict[str, Tensor]) -> None:
+        tensors.update({name: tensor.half() for name, tensor in tensors.items()})
+
+    edit_weights(copy, halve)
+    import_kosmos2(copy, tmp_path / "out", say=lambda line: None)
+    stored = load_file(tmp_path / "out" / WEIGHTS)
+    assert all(tensor.dtype == torch.float32 for tensor in stored.values())
+    assert torch.equal(stored["decoder.embedding.weight"], load_file(copy / WEIGHTS)[EMBEDDING].float())
+
+
+def test_stored_buffers_and_a_tied_head_are_left_out(folders: Folders, copy: Path, tmp_path: Path) -> None:
+    def add(tensors: dict[str, Tensor]) -> None:
+        tensors.update({name: torch.zeros(2) for name in BUFFERS})
+        tensors[TIED_HEAD] = tensors[EMBEDDING].clone()
+
+    edit_weights(copy, add)
+    import_kosmos2(copy, tmp_path / "out", say=lambda line: None)
+    assert (tmp_path / "out" / WEIGHTS).read_bytes() == (folders.ours / WEIGHTS).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("edit", "error", "message"),
+    [
+        (lambda t: t.pop("text_model.model.layer_norm.bias"), DataError, r"1 tensors missing, 0 too many \(text_model"),
+        (lambda t: t.update({"text_model.extra": torch.zeros(1)}), DataError, "text_model.extra: a tensor that"),
+        (
+            lambda t: t.update({"image_to_text_projection.latent_query": torch.zeros(3, 32)}),
+            DataError,
+            r"latent_query is \[3, 32\], but config.json says \[4, 32\]",
+        ),
+        (lambda t: t.update({TIED_HEAD: t[EMBEDDING] + 1}), ConfigError, "is not the embedding matrix"),
+        (
+            lambda t: t.update({EMBEDDING: t[EMBEDDING].to(torch.int8)}),
+            DataError,
+            "is of type torch.int8; weights are float32",
+        ),
+    ],
+    ids=["missing", "unknown", "shape", "untied", "type"],
+)
+def test_weights_that_do_not_fit_are_refused(
+    edit: Callable[[dict[str, Tensor]], object], error: type[KosmosError], message: str, copy: Path, tmp_path: Path
+) -> None:
+    edit_weights(copy, edit)
+    with pytest.raises(error, match=message):
+        import_kosmos2(copy, tmp_path / "out", say=lambda line: None)
+    assert nothing_but(tmp_path, "copy")
+
+
+def test_damaged_weights_and_damaged_configurations_are_named(copy: Path, tmp_path: Path) -> None:
+    data = (copy / WEIGHTS).read_bytes()
+    (copy / WEIGHTS).write_bytes(data[: len(data) // 2])
+    with pytest.raises(StorageError, match=r"model.safetensors: cannot read the weights"):
+        import_kosmos2(copy, tmp_path / "out", say=lambda line: None)
+    (copy / WEIGHTS).unlink()
+    with pytest.raises(DataError, match=r"no weights here: neither model.safetensors, "):
+        import_kosmos2(copy, tmp_path / "out", say=lambda line: None)
+    edit_json(copy / "config.json", lambda c: c["text_config"].update(layers="two"))
+    with pytest.raises(DataError, match=r"config.json: not a configuration of Kosmos-2"):
+        import_kosmos2(copy, tmp_path / "out", say=lambda line: None)
+    assert nothing_but(tmp_path, "copy")
+
+
+def test_everything_that_ours_lacks_is_refused_at_once(copy: Path, tmp_path: Path) -> None:
+    def edit(config: dict[str, Any]) -> None:
+        config["text_config"] |= {"activation_function": "relu", "scale_embedding": False, "pad_token_id": 5}
+        config["vision_config"] |= {"hidden_act": "gelu_new", "num_channels": 4}
+
+    edit_json(copy / "config.json", edit)
+    with pytest.raises(ConfigError) as caught:
+        import_kosmos2(copy, tmp_path / "out", say=lambda line: None)
+    message = str(caught.value)
+    for reason in ("activation_function is 'relu'", "scale_embedding is False", "pad_token_id is 5", "'gelu_new'"):
+        assert reason in message
+    assert "num_channels is 4" in message
+    assert nothing_but(tmp_path, "copy")
+
+
+# What either side computes must be seen: a conversion with one of these errors writes nothing.
+def _swap(one: str, other: str) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
+    def swapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        return tensors | {one: tensors[other], other: tensors[one]}
+
+    return swapped
+
+
+def _nudge(name: str, by: float) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
+    return lambda tensors: tensors | {name: tensors[name] + by}
+
+
+def _scale(name: str, by: float) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
+    return lambda tensors: tensors | {name: tensors[name] * by}
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        _swap("decoder.layers.0.attention_pre_norm.weight", "decoder.layers.0.ffn_pre_norm.weight"),
+        _swap("decoder.layers.1.attention.k_proj.weight", "decoder.layers.1.attention.q_proj.weight"),
+        _swap("encoders.image.vision.pre_layernorm.bias", "encoders.image.vision.post_layernorm.bias"),
+        _swap("encoders.image.resampler.attention.v_proj.bias", "encoders.image.resampler.attention.out_proj.bias"),
+        _nudge("encoders.image.vision.layers.0.mlp.fc1.bias", 1e-2),
+        _scale("decoder.layers.1.ffn.fc2.bias", 1.01),
+        _nudge("decoder.layer_norm.bias", float("nan")),
+    ],
+    ids=["norms", "q and k", "vision norms", "resampler", "vision bias", "small bias", "nan"],
+)
+def test_the_check_sees_a_wrong_conversion(
+    harm: Callable[[dict[str, Tensor]], dict[str, Tensor]],
+    folders: Folders,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    right = kosmos2.native_tensors
+    monkeypatch.setattr(kosmos2, "native_tensors", lambda *given, **named: harm(right(*given, **named)))
+    with pytest.raises(DataError, match="the converted model's logits differ by .*; nothing was written"):
+        import_kosmos2(folders.theirs, tmp_path / "out", say=lambda line: None)
+    assert nothing_but(tmp_path)
+
+
+def test_the_check_of_an_export_sees_a_wrong_conversion(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = kosmos2.kosmos2_tensors
+    name = "vision_model.model.post_layernorm.weight"
+    monkeypatch.setattr(kosmos2, "kosmos2_tensors", lambda tensors: right(tensors) | {name: torch.ones(24)})
+    with pytest.raises(DataError, match="the converted model's logits differ by"):
+        export_kosmos2(folders.ours, tmp_path / "out", say=lambda line: None)
+    assert nothing_but(tmp_path)
+
+
+def test_the_check_is_left_out_only_aloud(folders: Folders, tmp_path: Path) -> None:
+    said: list[str] = []
+    import_kosmos2(folders.theirs, tmp_path / "out", check=False, say=said.append)
+    assert said[-1] == "warning: the check of both sides' logits was left out (--skip-check)"
+
+
+def test_too_little_memory_for_the_check_is_said(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*given: object) -> list[Tensor]:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(kosmos2, "kosmos2_logits", fails)
+    with pytest.raises(UsageError, match="not enough memory to run both sides of the conversion.*--skip-check"):
+        import_kosmos2(folders.theirs, tmp_path / "out", say=lambda line: None)
+    assert nothing_but(tmp_path)
+
+
+def test_a_truncated_vocabulary_keeps_the_other_logits(folders: Folders, tmp_path: Path) -> None:
+    said: list[str] = []
+    import_kosmos2(folders.theirs, tmp_path / "out", truncate_vocabulary=True, say=said.append)
+    assert any("warning: the last 9 entries of the vocabulary are left out" in line for line in said)
+    processor = Processor.load(tmp_path / "out")
+    kept = folders.tokenizer.vocab_size
+    assert processor.tokenizer.vocab_size == processor.config.decoder.vocab_size == kept
+    probes = make_probes(processor)
+    for one, other in zip(native_logits(folders.ours, probes), native_logits(tmp_path / "out", probes)):
+        torch.testing.assert_close(other, one[:, :kept], rtol=0, atol=1e-6)
+        assert one.shape[1] == kept + 9
+    with pytest.raises(UsageError, match="has none beyond `</line>`"):
+        export_kosmos2(tmp_path / "out", tmp_path / "again", say=said.append)
+        import_kosmos2(tmp_path / "again", tmp_path / "twice", truncate_vocabulary=True, say=said.append)
+    assert any("6 grounding tokens (<phrase> ...) that this model has no embeddings for" in line for line in said)
+    assert not (tmp_path / "twice").exists()
+
+
+def test_other_eps_and_gelu_towers_pass_too(folders: Folders, tmp_path: Path) -> None:
+    write_kosmos2(
+        tmp_path / "theirs",
+        folders.tokenizer,
+        text={"layer_norm_eps": 1e-2},
+        vision={"hidden_act": "gelu", "layer_norm_eps": 3e-2},
+    )
+    said: list[str] = []
+    import_kosmos2(tmp_path / "theirs", tmp_path / "ours", say=said.append)
+    export_kosmos2(tmp_path / "ours", tmp_path / "again", say=said.append)
+    config = Processor.load(tmp_path / "ours").config
+    assert config.vision is not None
+    assert (config.decoder.layer_norm_eps, config.vision.activation, config.vision.layer_norm_eps) == (
+        1e-2,
+        "gelu",
+        3e-2,
+    )
+    assert sum(line.startswith("check:") for line in said) == 2
+
+
+def test_what_acts_in_training_or_generation_alone_is_told(folders: Folders, copy: Path, tmp_path: Path) -> None:
+    edit_json(copy / "config.json", lambda c: c["text_config"].update(layerdrop=0.1))
+    edit_json(copy / "generation_config.json", lambda c: c.update(no_repeat_ngram_size=3))
+    said: list[str] = []
+    import_kosmos2(copy, tmp_path / "out", say=said.append)
+    assert "note: layerdrop 0.1 acts in training only and is left out" in said
+    assert any("no_repeat_ngram_size 3" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"decoder.position": "xpos"}, "decoder.position is xpos, Kosmos-2 adds sinusoidal positions"),
+        ({"decoder.sub_ln": False}, "decoder.sub_ln is false"),
+        ({"vision": None}, "vision is null, Kosmos-2 always has a vision tower"),
+        ({"vision": VisionConfig(kind="conv", channels=(8, 16))}, "vision.kind is conv, Kosmos-2's tower is CLIP's"),
+        ({"resampler.kind": "perceiver"}, "resampler.kind is perceiver, Kosmos-2 has one cross-attention"),
+        ({"resampler.num_heads": 2}, "resampler.num_heads is 2, Kosmos-2 takes the decoder's 4 for both"),
+        ({"extra_modalities": ("speech",)}, "extra_modalities speech: Kosmos-2 reads text and pictures only"),
+    ],
+)
+def test_what_kosmos2_lacks_is_refused_with_the_reason(changes: dict[str, Any], reason: str) -> None:
+    config = tiny_config(**{"decoder.position": "sinusoidal"} | changes)
+    (found,) = reasons_against_kosmos2(config)
+    assert reason in found
+    with pytest.raises(ConfigError, match="cannot be expressed as Kosmos-2: "):
+        kosmos2_config(config)
+
+
+def test_all_reasons_come_at_once() -> None:
+    config: ModelConfig = change(
+        tiny_config(),
+        **{"decoder.sub_ln": False, "resampler.kind": "perceiver", "resampler.num_heads": 8, "vision.kind": "conv"},
+    )
+    assert len(reasons_against_kosmos2(replace(config, extra_modalities=("speech",)))) == 6
+    assert reasons_against_kosmos2(tiny_config(**{"decoder.position": "sinusoidal"})) == []
+
+
+def test_an_xpos_model_is_refused_and_leaves_nothing(folders: Folders, tmp_path: Path) -> None:
+    config = tiny_config(**{"decoder.vocab_size": folders.tokenizer.vocab_size})
+    Kosmos(config, random_vision=True).save_pretrained(tmp_path / "xpos", Processor(folders.tokenizer, config))
+    with pytest.raises(ConfigError, match="decoder.position is xpos, Kosmos-2 adds sinusoidal positions and rotates"):
+        export_kosmos2(tmp_path / "xpos", tmp_path / "out", say=lambda line: None)
+    assert nothing_but(tmp_path, "xpos")
+
+
+def test_an_existing_folder_is_not_touched(folders: Folders, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine.txt").write_text("mine", encoding="utf-8")
+    for convert, source in ((import_kosmos2, folders.theirs), (export_kosmos2, folders.ours)):
+        with pytest.raises(UsageError, match="out: exists already; choose another folder"):
+            convert(source, out)
+    assert [path.name for path in out.iterdir()] == ["mine.txt"]
+
+
+def test_the_random_model_has_no_neutral_parameter() -> None:
+    """So that no test above passes by a norm's weight of 1 or a bias of 0."""
+    model = small_model(small_config(90))
+    assert all(parameter.std() > 0.01 for parameter in model.parameters())
+    assert IMAGE_SIZE % 14 == 0
