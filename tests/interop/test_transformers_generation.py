@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers import StaticCache
 
 from kosmos.document import Document
 from kosmos.inference.engine import Engine
@@ -149,3 +150,21 @@ def test_a_language_model_generates_too(tokenizer: Tokenizer) -> None:
     texts = [PROMPTS[0], PROMPTS[1]]
     expected = [list(made.token_ids) for made in engine.generate(texts, options=Decoding(12, num_beams=3))]
     assert continued(twins, texts, num_beams=3) == expected
+
+
+@torch.no_grad()
+def test_a_step_in_a_static_cache_is_one_graph(twins: Twins) -> None:
+    """What `_can_compile_fullgraph` promises, without a compiler behind it: torch traces the step without a break."""
+    _, given = twins.encode(PROMPTS, pad_left=True)
+    ids, mask = given["input_ids"], given["attention_mask"]
+    cache = StaticCache(config=twins.theirs.config, max_cache_len=ids.shape[1] + 2)
+    twins.theirs(**given, past_key_values=cache)
+    token = torch.full((len(ids), 1), 7)
+    positions = mask.sum(-1, keepdim=True)
+    seen = torch.cat((mask, torch.ones_like(token), torch.zeros_like(token)), 1).bool()[:, None, None]
+    torch._dynamo.reset()
+    step = torch.compile(twins.theirs, backend="eager", fullgraph=True)
+    found = step(token, attention_mask=seen, position_ids=positions, past_key_values=cache).logits
+    whole = {**given, "input_ids": torch.cat((ids, token), 1), "attention_mask": torch.cat((mask, mask[:, -1:]), 1)}
+    expected = twins.theirs(**whole, logits_to_keep=1).logits
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor
 from transformers import AttentionInterface, CLIPVisionConfig
 
 from kosmos.batch import collate
-from kosmos.config import ModelConfig, replace
+from kosmos.config import ModelConfig, VisionConfig, replace
 from kosmos.document import Document
 from kosmos.interop.remote_code.configuration_kosmos import KosmosConfig, KosmosTextConfig
 from kosmos.interop.remote_code.modeling_kosmos import KosmosForConditionalGeneration
@@ -99,10 +100,11 @@ def test_names_and_configuration_there_and_back(twins: Twins) -> None:
     vision = config.vision
     images = ([], []) if vision is None else (list(vision.image_mean), list(vision.image_std))
     made = from_transformers_config(stored, *images)
-    if vision is not None and vision.kind == "conv":  # what a conv tower does not look at
-        made = replace(
-            made, vision=replace(vision, **{name: getattr(made.vision, name) for name in ("norm", "blocks")})
-        )
+    if vision is not None and vision.kind == "conv":
+        assert made.vision is not None and made.vision.kind == "conv"
+        unseen = VisionConfig()  # a conv tower does not look at these
+        names = ("patch_size", "num_layers", "num_heads", "ffn_size", "activation")
+        config = replace(config, vision=replace(vision, **{name: getattr(unseen, name) for name in names}))
     assert made == config
 
 
@@ -146,6 +148,23 @@ def test_logits_to_keep_and_given_features(seeing: Twins) -> None:
     assert features.pooler_output.shape == (3, 3, 32)
     torch.testing.assert_close(whole.image_hidden_states, features.pooler_output)
     torch.testing.assert_close(seeing.theirs(**given, mm_encoder_outputs={"image": features}).logits, whole.logits)
+
+
+def test_the_trainers_number_of_targets_divides_the_loss(seeing: Twins) -> None:
+    _, given = seeing.encode(PICTURES[:1])
+    mean = seeing.theirs(**given, labels=given["input_ids"]).loss
+    targets = given["input_ids"].shape[1] - 1
+    part = seeing.theirs(**given, labels=given["input_ids"], num_items_in_batch=3 * targets).loss
+    assert part.item() == pytest.approx(mean.item() / 3)
+
+
+@torch.no_grad()
+def test_bfloat16_is_near(seeing: Twins) -> None:
+    _, given = seeing.encode(PICTURES, pad_left=True)
+    exact = seeing.theirs(**given).logits[:, -1]
+    rounded = copy.deepcopy(seeing.theirs).to(torch.bfloat16)(**given).logits[:, -1]
+    assert rounded.dtype == torch.bfloat16
+    assert float((rounded.float() - exact).abs().max()) < 0.05 * float(exact.abs().max())
 
 
 def test_what_does_not_fit_is_refused(seeing: Twins, tokenizer: Tokenizer) -> None:
@@ -291,8 +310,7 @@ def test_a_server_may_bring_its_own_attention_and_cache(tokenizer: Tokenizer, na
 def test_what_servers_look_for(seeing: Twins) -> None:
     model = seeing.theirs.model
     text = model.config.get_text_config()
-    assert model.is_backend_compatible() if hasattr(model, "is_backend_compatible") else True
-    assert model._supports_attention_backend
+    assert model.is_backend_compatible()
     assert model.get_decoder() is model.language_model
     assert model.get_encoder(modality="image") is model.vision_tower
     assert (text.head_dim, text.num_key_value_heads) == (8, 4)
