@@ -67,7 +67,9 @@ class Service:
                 code="shutting_down",
                 headers={"Retry-After": str(max(1, math.ceil(self.options.drain_s)))},
             )
-        if self._num_waiting >= self.options.queue_size:
+        # Those for whom a slot is free wait only until their prompt is read.
+        free = self.engine.pool.max_slots - self.thread.num_slots_used
+        if self._num_waiting >= self.options.queue_size + free:
             raise Refusal(
                 429,
                 f"{self._num_waiting} requests wait already; try again in a moment",
