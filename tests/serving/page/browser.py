@@ -10,7 +10,7 @@ from typing import Any
 
 import PIL.Image
 import PIL.ImageDraw
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, FilePayload, Locator, Page, expect
 
 _CLIP = """async (encoded) => {
   const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
@@ -42,6 +42,10 @@ def decoded(url: str) -> PIL.Image.Image:
     head, _, data = url.partition(",")
     assert head.startswith("data:image/") and head.endswith(";base64")
     return PIL.Image.open(io.BytesIO(base64.b64decode(data)))
+
+
+def picture_file(name: str, data: bytes) -> FilePayload:
+    return {"name": name, "mimeType": "image/png", "buffer": data}
 
 
 class Visit:
@@ -80,12 +84,18 @@ class Visit:
         self.page.keyboard.press("Control+V")
         expect(self.page.locator("#composer .chip img")).to_have_count(shown + 1)
 
+    def offer(self, name: str, data: bytes) -> None:
+        """Choose a file of this name, whatever the page makes of it."""
+        with self.page.expect_file_chooser() as chooser:
+            self.page.get_by_role("button", name="Picture", exact=True).click()
+        chooser.value.set_files([picture_file(name, data)])
+
     def choose(self, *pictures: bytes) -> None:
         """Through the file chooser, all called cat.png."""
         shown = self.page.locator("#composer .chip img").count()
         with self.page.expect_file_chooser() as chooser:
             self.page.get_by_role("button", name="Picture", exact=True).click()
-        chooser.value.set_files([{"name": "cat.png", "mimeType": "image/png", "buffer": data} for data in pictures])
+        chooser.value.set_files([picture_file("cat.png", data) for data in pictures])
         expect(self.page.locator("#composer .chip img")).to_have_count(shown + len(pictures))
 
     def drop(self, picture: bytes, target: Locator, x: float, y: float) -> None:

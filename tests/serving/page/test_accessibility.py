@@ -135,6 +135,7 @@ def test_the_stream_is_announced_and_pictures_have_words(browser: Browser, serve
         seen.choose(png("red"))
         expect(seen.page.get_by_role("img", name="Picture: cat.png")).to_have_count(1)
         expect(seen.status).to_have_text("cat.png added.")
+        seen.page.keyboard.type("go on")
         seen.send.click()
         expect(log).to_have_attribute("aria-busy", "true")  # read out once it is whole
         expect(log.get_by_role("img", name="Picture: cat.png")).to_have_count(1)
@@ -152,6 +153,12 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Browser, server: Scripted,
         seen.send.click()
         expect(seen.answer).to_contain_text("Averylong")
         seen.done()
+        seen.page.get_by_role("button", name="New").click()
+        seen.page.get_by_text("Score", exact=True).click()
+        seen.page.get_by_label("Candidates, one a line").fill("positive\n" + "averylongcandidate" * 5)
+        seen.write("which?")
+        seen.send.click()
+        expect(seen.page.locator("tbody tr")).to_have_count(2)
         seen.template("Read a sentiment", examples=2)
         inside = "[document.documentElement.scrollWidth, document.querySelector('#log').scrollWidth]"
         assert max(seen.page.evaluate(inside)) <= width

@@ -73,8 +73,9 @@ def test_the_same_file_can_be_chosen_twice(browser: Browser, server: Scripted) -
         seen.choose(RED)
         assert seen.page.locator("#files").input_value() == ""
         seen.choose(RED)
-        assert _sent(seen, server) == ["(red)", "(red)"]
-        urls = [part["image_url"]["url"] for part in server.asked[-1][1]["messages"][-1]["content"]]
+        seen.page.keyboard.type("twice")
+        assert _sent(seen, server) == ["(red)", "(red)", "twice"]
+        urls = [part["image_url"]["url"] for part in server.asked[-1][1]["messages"][-1]["content"][:2]]
         assert urls == ["data:image/png;base64," + base64.b64encode(RED).decode()] * 2  # a small picture as it is
 
 
@@ -93,12 +94,12 @@ def test_only_the_plain_text_of_what_is_pasted_is_taken(browser: Browser, server
         seen.page.evaluate(
             """async () => { await navigator.clipboard.write([new ClipboardItem({
               "text/html": new Blob(["<b>bold</b><img src='x'>"], { type: "text/html" }),
-              "text/plain": new Blob(["plain\\r\\nwords <b>"], { type: "text/plain" }) })]); }"""
+              "text/plain": new Blob(["plain\\r\\n\\r\\nwords <b>"], { type: "text/plain" }) })]); }"""
         )
         seen.page.keyboard.press("Control+V")
         expect(seen.editor).to_contain_text("words <b>")
         assert seen.editor.locator("b, img").count() == 0
-        assert _sent(seen, server) == ["plain\nwords <b>"]
+        assert _sent(seen, server) == ["plain\n\nwords <b>"]
 
 
 def test_lines_and_removed_pictures(browser: Browser, server: Scripted) -> None:
@@ -119,6 +120,7 @@ def test_a_large_picture_is_made_smaller_before_it_is_sent(browser: Browser, ser
     large = encoded(PIL.Image.effect_noise((2400, 1200), 90).convert("RGB"))
     with visit(browser, server.url) as seen:
         seen.choose(large)
+        seen.page.keyboard.type("large")
         server.script(server.text("yes"))
         seen.send.click()
         expect(seen.answer).to_have_text("yes")
@@ -130,19 +132,13 @@ def test_what_is_too_much_or_no_picture_is_said_in_words(browser: Browser, serve
     options = ServeOptions(max_images=2, max_image_bytes=20_000, max_body_bytes=30_000)
     noise = encoded(PIL.Image.effect_noise((400, 400), 90).convert("RGB"))
     with scripted_server(options) as small, visit(browser, small.url) as seen:
-        with seen.page.expect_file_chooser() as chooser:
-            seen.page.get_by_role("button", name="Picture", exact=True).click()
-        chooser.value.set_files([{"name": "noise.png", "mimeType": "image/png", "buffer": noise}])
+        seen.offer("noise.png", noise)
         expect(seen.status).to_contain_text("noise.png is too big:")
         expect(seen.status).to_contain_text("the server takes 0.0 MB")
-        with seen.page.expect_file_chooser() as chooser:
-            seen.page.get_by_role("button", name="Picture", exact=True).click()
-        chooser.value.set_files([{"name": "bad.png", "mimeType": "image/png", "buffer": b"not a picture"}])
+        seen.offer("bad.png", b"not a picture")
         expect(seen.status).to_contain_text("bad.png is no picture that this browser can read")
         seen.choose(RED, BLUE)
-        with seen.page.expect_file_chooser() as chooser:
-            seen.page.get_by_role("button", name="Picture", exact=True).click()
-        chooser.value.set_files([{"name": "third.png", "mimeType": "image/png", "buffer": RED}])
+        seen.offer("third.png", RED)
         expect(seen.status).to_have_text("A message holds at most 2 pictures.")
         seen.write("x" * 10)
         seen.page.keyboard.insert_text("word " * 8000)
@@ -157,8 +153,22 @@ def test_an_empty_message_is_not_sent(browser: Browser, server: Scripted) -> Non
         server.script(server.text("yes"))
         seen.send.click()
         expect(seen.status).to_have_text("Write something, or put in a picture.")
+        seen.choose(RED)
+        seen.send.click()
+        expect(seen.status).to_have_text("Say something to the picture, too.")
         assert server.asked == []
         assert seen.turns.count() == 0
+
+
+def test_what_a_template_displaces_can_be_brought_back(browser: Browser, server: Scripted) -> None:
+    with visit(browser, server.url) as seen:
+        seen.write("my ")
+        seen.paste(RED)
+        seen.page.keyboard.type("words")
+        seen.template("Name the object")
+        seen.page.get_by_role("button", name="Bring back what I wrote").click()
+        expect(seen.page.get_by_role("radio", name="Chat")).to_be_checked()
+        assert _sent(seen, server) == ["my ", "(red)", "words"]
 
 
 def test_a_caption_with_two_examples_is_the_papers_prompt(browser: Browser, server: Scripted) -> None:
@@ -173,12 +183,24 @@ def test_a_caption_with_two_examples_is_the_papers_prompt(browser: Browser, serv
         server.script(say({"choices": [{"text": " a green disc", "finish_reason": "stop"}]}))
         seen.page.keyboard.press("Enter")
         expect(seen.answer).to_have_text("a green disc")
+        seen.done()
         path, body, _ = server.asked[-1]
         assert path == "/v1/completions"
         assert body["prompt"] == "<image> An image of a red disc<image> An image of a blue disc<image> An image of"
         assert [_color(url) for url in body["images"]] == ["(red)", "(blue)", "(green)"]
         assert (body["num_beams"], body["temperature"], body["stream"]) == (5, 0, False)
+        # The five beams were the template's: what is written next is answered as before.
+        assert _sent_next(seen, server) == {"stream": True, "temperature": 0}
         assert seen.console == []
+
+
+def _sent_next(seen: Visit, server: Scripted) -> dict[str, Any]:
+    server.script(server.text("streamed"))
+    seen.write("and")
+    seen.send.click()
+    expect(seen.answer).to_have_text("streamed")
+    body = server.asked[-1][1]
+    return {name: body[name] for name in ("stream", "temperature", "num_beams", "seed") if name in body}
 
 
 def test_the_iq_test_asks_about_each_candidate(browser: Browser, server: Scripted) -> None:

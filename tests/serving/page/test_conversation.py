@@ -77,6 +77,9 @@ def test_a_second_turn_carries_the_first_with_its_picture(browser: Browser, serv
         seen.page.get_by_role("button", name="New").click()
         expect(seen.turns).to_have_count(0)
         expect(seen.page.get_by_role("heading", name="Talk in words and pictures")).to_be_visible()
+        seen.page.get_by_role("button", name="Bring back the last one").click()
+        expect(seen.turns).to_have_count(2)
+        expect(seen.answer).to_have_text("Red.")
         assert seen.console == []
 
 
