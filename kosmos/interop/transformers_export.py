@@ -33,12 +33,6 @@ CODE_FILES = (
     "modeling_kosmos_text.py",
     "modeling_kosmos_vision.py",
 )
-AUTO_MAP = {
-    "AutoConfig": "configuration_kosmos.KosmosConfig",
-    "AutoModel": "modeling_kosmos.KosmosModel",
-    "AutoModelForCausalLM": "modeling_kosmos.KosmosForConditionalGeneration",
-    "AutoModelForImageTextToText": "modeling_kosmos.KosmosForConditionalGeneration",
-}
 # Of the largest logit, or of 1 where all are smaller.
 TOLERANCE = 1e-5
 SHARD_BYTES = 5 * 10**9
@@ -76,7 +70,6 @@ def write_model(model: Kosmos, tokenizer: Tokenizer, folder: Path, shard_bytes: 
     config = to_transformers_config(model.config, tokenizer)
     config.architectures = ["KosmosForConditionalGeneration"]
     config.dtype = next(model.parameters()).dtype
-    config.auto_map = dict(AUTO_MAP)
     config.save_pretrained(folder)
     _write_json(folder / "generation_config.json", generation_config(model.config.decoder.vocab_size, tokenizer))
     _write_weights(to_transformers_names(dict(model.state_dict())), folder, shard_bytes)
@@ -174,4 +167,4 @@ def _write_json(path: Path, values: dict[str, Any]) -> None:
     write_atomic(path, (json.dumps(values, indent=2, sort_keys=True) + "\n").encode())
 
 
-__all__ = ["AUTO_MAP", "CODE_FILES", "config_to_transformers", "export_folder"]
+__all__ = ["CODE_FILES", "config_to_transformers", "export_folder"]

@@ -135,6 +135,31 @@ def test_saved_again_by_transformers(exported: Path, twins: Twins, tmp_path: Pat
     assert all(torch.equal(first[name], again[name]) for name in first)
 
 
+@torch.no_grad()
+def test_a_model_of_the_package_saves_its_code_too(twins: Twins, tmp_path: Path) -> None:
+    for model in (twins.theirs, twins.theirs.model):
+        folder = tmp_path / f"saved_{type(model).__name__}"
+        model.save_pretrained(folder)
+        loaded = load(AutoModel if model is twins.theirs.model else AutoModelForCausalLM, folder)
+        assert type(loaded).__module__.startswith("transformers_modules.")
+        state = loaded.state_dict()
+        assert state.keys() == model.state_dict().keys()
+        assert all(torch.equal(state[name], tensor) for name, tensor in model.state_dict().items())
+        assert len(json.loads((folder / "config.json").read_text())["auto_map"]) == 4
+
+
+@torch.no_grad()
+def test_a_larger_vocabulary_keeps_the_scale_and_the_tie(exported: Path, twins: Twins) -> None:
+    model = load(AutoModelForImageTextToText, exported)
+    old = model.config.vocab_size
+    model.resize_token_embeddings(old + 5)
+    assert model.config.vocab_size == model.config.text_config.vocab_size == old + 5
+    assert model.lm_head.weight is model.get_input_embeddings().weight
+    logits = model(**prompt(twins)).logits
+    assert logits.shape[-1] == old + 5
+    torch.testing.assert_close(logits[..., :old], expected_logits(twins), atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", list(VARIANTS))
 def test_there_and_back_is_bit_equal(tokenizer: Tokenizer, tmp_path: Path, name: str) -> None:
     twins = make_twins(tokenizer, name)

@@ -9,6 +9,14 @@ from typing import Any
 
 from transformers import AutoConfig, CLIPVisionConfig, PreTrainedConfig
 
+# Written into every config.json, so that each Auto class finds the code beside it, whatever class was saved.
+AUTO_MAP = {
+    "AutoConfig": "configuration_kosmos.KosmosConfig",
+    "AutoModel": "modeling_kosmos.KosmosModel",
+    "AutoModelForCausalLM": "modeling_kosmos.KosmosForConditionalGeneration",
+    "AutoModelForImageTextToText": "modeling_kosmos.KosmosForConditionalGeneration",
+}
+
 
 class KosmosTextConfig(PreTrainedConfig):
     """The Magneto decoder. Defaults are KOSMOS-1's (1.3 billion parameters).
@@ -179,6 +187,7 @@ class KosmosConfig(PreTrainedConfig):
         self.tie_word_embeddings = tie_word_embeddings
         for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
             setattr(self, name, kwargs.pop(name, getattr(text_config, name)))
+        kwargs.setdefault("auto_map", dict(AUTO_MAP))
         super().__init__(**kwargs)
 
     # Tools for text models look for these beside `text_config`.
@@ -207,5 +216,8 @@ def _vision_config(fields: dict[str, Any]) -> PreTrainedConfig:
             return known(**{name: value for name, value in fields.items() if name != "model_type"})
     raise ValueError(f"vision_config.model_type is '{kind}'; choose clip_vision_model or kosmos1_conv_vision")
 
+
+# `save_pretrained` copies this file.
+KosmosConfig.register_for_auto_class()
 
 __all__ = ["KosmosConfig", "KosmosConvVisionConfig", "KosmosTextConfig"]

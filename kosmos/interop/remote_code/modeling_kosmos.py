@@ -242,6 +242,10 @@ class KosmosForConditionalGeneration(KosmosPreTrainedModel, GenerationMixin):
         return input_ids, model_kwargs
 
 
+# `save_pretrained` copies this file and those it imports.
+KosmosModel.register_for_auto_class("AutoModel")
+KosmosForConditionalGeneration.register_for_auto_class("AutoModelForImageTextToText")
+
 __all__ = [
     "LORA_TARGETS",
     "KosmosForConditionalGeneration",
