@@ -1,4 +1,4 @@
-"""Every command that README and docs show is run as it stands, and every example of a help text parses."""
+"""README and the guides, run as they stand; every example of a help text parses. tests/documents/ has the rest."""
 
 from __future__ import annotations
 
@@ -25,13 +25,10 @@ from kosmos.data.picturebook.worlds.webpages import KEYS
 from kosmos.inference.generation import Decoding
 from tests.cli.data.corpora import write_lines, write_wet
 from tests.cli.tiny_run import COLOURS, png
+from tests.documents import reading
+from tests.documents.running import check_console
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").glob("*.md")])
-
-
-# Documents whose commands are run: below, and in tests/test_third_modality.py.
-SHOWN = ("README.md", "training.md", "data.md", "modalities.md", "scale.md", "inference.md", "evaluation.md")
 
 
 def blocks(document: Path, language: str) -> list[str]:
@@ -56,19 +53,6 @@ def need_packages() -> None:
     missing = [package.spec for package in PACKAGES if not (cache_directory() / "packages" / package.filename).exists()]
     if missing:
         pytest.skip(f"the picture book is not in the cache ({missing[0]} is missing); `kosmos demo` fetches it")
-
-
-def test_only_known_programs_are_called() -> None:
-    called = {Path(words[-1 if words[0] == "source" else 0]).name for d in DOCUMENTS for words in commands(d)}
-    assert called <= {"kosmos", "make", "activate"}
-    assert {"kosmos", "make"} <= called
-
-
-def test_every_make_target_is_there() -> None:
-    targets = sorted({words[1] for document in DOCUMENTS for words in commands(document) if words[0] == "make"})
-    assert "demo" in targets
-    finished = subprocess.run(["make", "-n", *targets], cwd=REPOSITORY, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
 
 
 def test_the_readme(
@@ -119,6 +103,9 @@ def test_the_steps_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     ]
     for arguments in shown:
         assert main(arguments) == 0, arguments
+    for block in reading.blocks(document):
+        if block.language == "console":
+            check_console(block)
     assert (tmp_path / "runs" / "first" / "evaluation-partial" / "report.md").is_file()
     scores = (tmp_path / "runs" / "first" / "evaluations" / "scores.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in scores] == [10, 20]
@@ -220,15 +207,6 @@ def test_every_reader_is_in_the_table_of_the_data() -> None:
         check=True,
     )
     assert told == {*own.stdout.split(), "picturebook.<world>"}
-
-
-@pytest.mark.parametrize(
-    "document",
-    [d for d in DOCUMENTS if d.name not in SHOWN],
-    ids=lambda d: d.name,
-)
-def test_no_other_document_shows_commands_that_nothing_runs(document: Path) -> None:
-    assert kosmos_commands(document) == []
 
 
 @pytest.mark.parametrize("verb", VERBS)
