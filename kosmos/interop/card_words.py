@@ -8,7 +8,7 @@ FORMATS = {
 With this project's program:
 
     kosmos generate FOLDER -i picture.png "An image of"
-    kosmos score FOLDER -i picture.png "Question: is it day? Answer:" " yes" " no"
+    kosmos score FOLDER -i picture.png "Question: is it day? Answer:" -c yes -c no
     kosmos eval FOLDER --tasks coco_caption --data eval-data
 
 config.yaml describes the model, model.safetensors holds the weights in fp32, tokenizer.model and processor.yaml go with
@@ -37,7 +37,7 @@ TEXT_FORMATS = {
 With this project's program:
 
     kosmos generate FOLDER "The capital of France is"
-    kosmos score FOLDER "Is a cat larger than a house?" " Yes" " No"
+    kosmos score FOLDER "Is a cat larger than a house?" -c Yes -c No
     kosmos eval FOLDER --tasks boolq,piqa --data eval-data
 
 config.yaml describes the model, model.safetensors holds the weights in fp32, tokenizer.model and processor.yaml go with

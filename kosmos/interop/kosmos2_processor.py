@@ -49,9 +49,10 @@ def read_tokenizer(folder: Path, vocab_size: int, model_file: Path | None = None
         raise DataError(
             f"{folder}: no tokenizer here: neither {SENTENCEPIECE_FILE} nor {TOKENIZER_FILE}; give one with --tokenizer"
         )
+    if stored is not None:
+        _compare_entries(stored, plain, folder / TOKENIZER_FILE)
     tokenizer = Tokenizer(plain.model, _extra_specials(folder, stored, plain, vocab_size), where=where)
     if stored is not None:
-        _compare_entries(stored, tokenizer, folder / TOKENIZER_FILE)
         _compare_ids(tokenizer, _ids_of_file(folder / TOKENIZER_FILE), str(folder / TOKENIZER_FILE), DataError)
     return tokenizer
 
@@ -165,7 +166,7 @@ def _extra_specials(
 
 
 def _compare_entries(stored: Mapping[str, Any], tokenizer: Tokenizer, file: Path) -> None:
-    """Raise DataError unless every entry of tokenizer.json has the same id here."""
+    """Raise DataError unless every entry of tokenizer.json up to `</line>` has the same id here."""
     entries = {index: str(piece) for index, (piece, _) in enumerate(stored["model"]["vocab"])}
     entries |= {int(entry["id"]): str(entry["content"]) for entry in stored.get("added_tokens") or ()}
     for index, name in entries.items():

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from kosmos.config import CorpusConfig, ModelConfig, TrainConfig
 from kosmos.config_files import dump_yaml, load_config, parse_yaml
@@ -222,7 +223,8 @@ def _corpus_name(corpus: CorpusConfig) -> str:
     if not corpus.path:
         return "generated" if corpus.reader.startswith("picturebook.") else "–"
     if is_url(corpus.path):
-        return corpus.path.split("@")[-1] if "@" in corpus.path else corpus.path  # no passwords
+        address = urlsplit(corpus.path)  # passwords and keys of the address are left out
+        return f"{address.scheme}://{address.netloc.split('@')[-1]}{address.path}"
     return Path(corpus.path).name
 
 

@@ -16,6 +16,7 @@ from kosmos.config_files import config_from_mapping, parse_yaml
 from kosmos.errors import ConfigError, DataError, StorageError, UsageError
 from kosmos.interop import clip_folder
 from kosmos.interop.clip_folder import import_clip
+from kosmos.model.clip_tower import load_clip
 from kosmos.model.kosmos import Kosmos
 from tests.model.tiny import shake
 
@@ -109,7 +110,7 @@ def test_missing_and_damaged_weights(tmp_path: Path) -> None:
 
 def test_the_check_sees_another_tower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_clip(tmp_path / "clip")
-    right = clip_folder.load_clip
+    right = load_clip
 
     def harmed(*given: Any) -> Any:
         tower = right(*given)
