@@ -21,7 +21,7 @@ class ServeOptions:
     remote_hosts     https hosts that `image_url` may name; none: `data:` URLs only
     remote_timeout_s   for one remote picture
     cors_origins     origins whose pages may call the server; none: no other page
-    log_prompts      write prompts and answers to the log
+    log_prompts      write prompts to the log
     page             serve the chat page at /
     max_connections  open at once
     host_names       further names the server may be called by while it listens on loopback, as behind a proxy
