@@ -46,6 +46,7 @@ def openapi_document(api: FastAPI, options: ServeOptions) -> dict[str, Any]:
         for form in ("ChatRequest", "CompletionRequest", "ScoreRequest"):
             schemas[form]["properties"]["model"] = {"enum": [options.model_name, None], "title": "Model"}
         schemas["ScoreRequest"]["properties"]["candidates"]["maxItems"] = options.max_candidates
+        schemas["CompletionRequest"]["properties"]["names"]["anyOf"][0]["maxItems"] = options.max_candidates
         for form in ("ChatRequest", "CompletionRequest"):
             properties = schemas[form]["properties"]
             for name, most in (
@@ -73,7 +74,9 @@ def _correct(path: str, operation: dict[str, Any], options: ServeOptions) -> Non
     if options.api_keys and not open_to_all:
         operation["security"] = [{"key": []}]
     if path in ("/v1/chat/completions", "/v1/completions"):
-        responses["200"]["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+        # Of one event, as OpenAPI 3.2 has it; its data is a chunk as JSON, or [DONE].
+        event = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
+        responses["200"]["content"]["text/event-stream"] = {"itemSchema": event}
     if path == "/metrics":
         responses["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
     if options.remote_hosts and path.startswith("/v1/") and "requestBody" in operation:

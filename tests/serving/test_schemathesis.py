@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.inference.tiny import save_tiny
-from tests.serving.server_process import KEY, ServerProcess, server_process
+from tests.serving.server_process import KEY, REPOSITORY, ServerProcess, server_process
 
 pytest.importorskip("schemathesis", reason="schemathesis is not installed")
 pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
@@ -49,7 +49,9 @@ def test_every_operation(server: ServerProcess, tmp_path: Path) -> None:
     command += ["--checks", ",".join(CHECKS), "--max-examples", str(EXAMPLES), "--continue-on-failure", "--no-color"]
     command += ["--header", f"Authorization: Bearer {KEY}", "--seed", "1", "--generation-database", "none"]
     command += ["--warnings", "off"]
-    ran = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    paths = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": paths, "SCHEMATHESIS_HOOKS": "tests.serving.schemathesis_hooks"}
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert ran.returncode == 0, ran.stdout[-10_000:] + ran.stderr[-2000:]
     assert f"Tested: {OPERATIONS}" in ran.stdout
     logged = server.logged()
@@ -62,6 +64,8 @@ def test_every_operation(server: ServerProcess, tmp_path: Path) -> None:
         "GET /v1/models/{model_id}",
     ):
         assert logged.count(operation) >= EXAMPLES, operation
-    answered = [int(status) for status in re.findall(r"POST /v1/\S+ (\d+)", logged)]
-    assert answered.count(200) > len(answered) // 10 and max(answered) < 500
+    # Nothing is shown by requests that are all refused: the hooks make some that the engine answers.
+    for path in ("/v1/chat/completions", "/v1/completions", "/v1/score"):
+        answered = [int(status) for status in re.findall(rf"POST {path} (\d+)", logged)]
+        assert answered.count(200) >= EXAMPLES // 4 + 1 and max(answered) < 500, path
     assert server.ask("GET", "/health").json == {"status": "ok"}
