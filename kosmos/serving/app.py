@@ -201,4 +201,4 @@ async def _whole(work: Work) -> dict[str, Any]:
 
 def _log_prompt(service: Service, form: Form) -> None:
     if service.options.log_prompts:
-        logger.info("prompt: %s", form.model_dump_json(exclude_none=True))
+        logger.info("prompt: %.2000s", form.model_dump_json(exclude_none=True))  # not whole pictures

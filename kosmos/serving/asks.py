@@ -93,6 +93,7 @@ class Ask:
     stream     the text is wanted in pieces
     deadline   on the clock of time.monotonic
     listener   takes the events; called on the engine thread
+    names      the answer is one of these, as they follow the prompt; of beams
     cancelled  set by whoever asked, when nobody waits for the answer any more
     """
 
@@ -106,6 +107,7 @@ class Ask:
     stream: bool = False
     candidates: Sequence[str] = ()
     include_end: bool = False
+    names: tuple[str, ...] = ()
     cancelled: bool = False
     arrived: float = field(default_factory=time.monotonic)
     row: Row = field(default_factory=lambda: Row(np.zeros(0, np.int64), np.zeros(0, bool)))

@@ -18,6 +18,8 @@ Chunk = dict[str, Any]
 
 # OpenAI's default of this endpoint.
 _DEFAULT_TOKENS = 16
+# Of the paper's search for a name.
+_NAME_BEAMS = 2
 
 
 class Completions:
@@ -32,6 +34,7 @@ class Completions:
         self._prompts = [form.prompt] if isinstance(form.prompt, str) else form.prompt
         self._only_echo = form.max_tokens == 0
         self._num_choices = form.n or 1
+        self._searched = False  # what a search finds is known at its end only, and comes in one piece
         self._scored: dict[int, tuple[TokenScore, ...]] = {}  # by prompt, where it is echoed
 
     async def submit(self) -> None:
@@ -42,11 +45,16 @@ class Completions:
             raise Refusal(400, "max_tokens is 0, which is for one echo without beams", param="max_tokens")
         if form.best_of is not None and form.best_of != self._num_choices:
             raise Refusal(400, "best_of is not supported: give n, or num_beams", param="best_of")
+        if form.names is not None and form.num_beams is None:
+            form.num_beams = max(_NAME_BEAMS, self._num_choices)
         decoding = decoding_of(form, form.max_tokens, _DEFAULT_TOKENS, options)
+        if form.names is not None:
+            self._check_names(form.names)
         if form.logprobs and decoding.num_beams > 1:
             raise Refusal(400, "logprobs: 0 with num_beams, which gives the tokens' own alone", param="logprobs")
         documents = await self._service.prompts.completion(self._prompts, form.images)
-        kind: Kind = "echo" if self._only_echo else "beams" if decoding.num_beams > 1 else "decode"
+        self._searched = decoding.num_beams > 1 or form.names is not None
+        kind: Kind = "echo" if self._only_echo else "beams" if self._searched else "decode"
         await self._ticket.ask(
             documents,
             "prompt",
@@ -55,7 +63,19 @@ class Completions:
             top=form.logprobs,
             echo=bool(form.echo and form.logprobs is not None),
             stream=bool(form.stream),
+            names=[f" {name}" for name in form.names or ()],
         )
+
+    def _check_names(self, names: list[str]) -> None:
+        most = self._service.options.max_candidates
+        if len(names) > most:
+            raise Refusal(400, f"{len(names)} names are over the limit of {most}", param="names")
+        if len(set(names)) < len(names):
+            raise Refusal(400, "names: the same one is there twice", param="names")
+        if self._form.temperature or self._only_echo or self._form.stop:
+            raise Refusal(
+                400, "names: a name is searched for; leave out temperature, stop, max_tokens 0", param="names"
+            )
 
     async def whole(self) -> Chunk:
         """The complete answer. Raises Refusal."""
@@ -77,7 +97,6 @@ class Completions:
         """None once a prompt was read, then the chunks of the answers. Raises Refusal."""
         count = 0
         begun: set[int] = set()
-        searched = (self._form.num_beams or 1) > 1
         async for prompt, event in self._ticket.events():
             if isinstance(event, Started):
                 yield None
@@ -94,7 +113,7 @@ class Completions:
                     continue
                 made = event.generation
                 count += len(made.token_ids)
-                text = made.text if searched else ""
+                text = made.text if self._searched else ""
                 yield self._chunk(
                     prompt, event.choice, text, event.tokens, self._offset(prompt), reason(made.finish_reason)
                 )

@@ -143,7 +143,7 @@ class EngineThread:
                 self._attempt(ask, lambda ask: self._decoder.join(ask, self._prefixes[ask]))
         beams = [ask for ask in ready if ask.kind == "beams"]
         for count in {ask.options.num_beams for ask in beams}:
-            self._searcher.begin([(a, self._prefixes[a]) for a in beams if a.options.num_beams == count])
+            self._begin([ask for ask in beams if ask.options.num_beams == count])
 
     def _echo(self, ask: Ask) -> None:
         echo(self._engine, ask)
@@ -195,6 +195,18 @@ class EngineThread:
             recover(self._engine, error)
             self._score(left[: len(left) // 2])
             self._score(left[len(left) // 2 :])
+
+    def _begin(self, asks: Sequence[Ask]) -> None:
+        """Start a search of several prompts together; each by itself when that fails."""
+        try:
+            self._searcher.begin([(ask, self._prefixes[ask]) for ask in asks])
+        except Exception as error:
+            if len(asks) == 1:
+                self._failed(asks[0], error)
+                return
+            recover(self._engine, error)
+            for ask in asks:
+                self._begin([ask])
 
     def _end(self, asks: Sequence[Ask]) -> None:
         for ask in asks:

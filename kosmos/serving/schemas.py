@@ -87,6 +87,9 @@ class CompletionRequest(DecodingForm):
         description="one text or several; with `images`, each `<image>` in it is the next picture"
     )
     images: list[Annotated[str, Field(min_length=1)]] | None = Field(None, description="extension: `data:` URLs")
+    names: list[Annotated[str, Field(min_length=1)]] | None = Field(
+        None, min_length=1, description="extension: the answer is one of these, after a space; two beams by default"
+    )
     echo: bool | None = None
     logprobs: int | None = Field(None, ge=0, le=5)
     best_of: int | None = Field(None, ge=1, description="not supported: the value of n only")

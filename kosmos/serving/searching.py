@@ -26,7 +26,8 @@ class _Search:
 
     def __init__(self, engine: Engine, jobs: Sequence[Job]) -> None:
         self.jobs = list(jobs)
-        self.loop = BeamLoop(engine, [(prefix, ask.options, None) for ask, prefix in jobs])
+        tries = [engine.tries.of(prefix, ask.names) if ask.names else None for ask, prefix in jobs]
+        self.loop = BeamLoop(engine, [(prefix, ask.options, trie) for (ask, prefix), trie in zip(jobs, tries)])
         self.untold = set(range(len(jobs)))
 
 

@@ -113,11 +113,28 @@ class Service:
                         f"the prompt ({len(row)} tokens) and candidates[{index}] ({count}) exceed the limit of "
                         f"{engine.max_length} tokens"
                     )
+        if ask.names:
+            longest = max(self._name_lengths(ask))
+            if len(row) + longest > engine.max_length:
+                raise PromptTooLong(
+                    f"the prompt ({len(row)} tokens) and the longest name ({longest}) exceed the limit of "
+                    f"{engine.max_length} tokens"
+                )
+            ask.options = replace(ask.options, max_new_tokens=longest, min_new_tokens=0)
         limit = min(ask.options.max_new_tokens, engine.max_length - len(row))
         least = min(ask.options.min_new_tokens, limit)
         ask.row = row
         ask.options = replace(ask.options, max_new_tokens=limit, min_new_tokens=least)
         self.thread.check(ask)
+
+    def _name_lengths(self, ask: Ask) -> Iterator[int]:
+        tail = trailing_text(ask.document)
+        for index, name in enumerate(ask.names):
+            self._check_characters(name, f"names[{index}]")
+            length = len(continuation_ids(self.engine, tail, name, include_end=True))
+            if length < 2:
+                raise UsageError(f"names[{index}] is empty")
+            yield length
 
     def _check_characters(self, text: str, param: str) -> None:
         most = self.engine.max_length * _MOST_CHARACTERS_A_TOKEN
@@ -149,6 +166,7 @@ class Ticket:
         stream: bool = False,
         candidates: Sequence[str] = (),
         include_end: bool = False,
+        names: Sequence[str] = (),
     ) -> None:
         """Hand prompts to the engine; the events come from `events`. Raises Refusal for what can never be answered."""
         deadline = self.arrived + self._service.options.deadline_s
@@ -164,6 +182,7 @@ class Ticket:
                 stream=stream,
                 candidates=candidates,
                 include_end=include_end,
+                names=tuple(names),
                 arrived=self.arrived,
             )
             await self._service.encode(ask, param)

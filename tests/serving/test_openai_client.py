@@ -190,6 +190,41 @@ def test_beams(client: Any, plain: Engine) -> None:
     assert "".join(chunk.choices[0].text for chunk in stream) == expected[0].text
 
 
+def test_names(client: Any, plain: Engine) -> None:
+    """The answer is one of them, as the engine's search in their trie finds it."""
+    names = ["red cat", "two dogs,", "green house;", "red"]
+    expected = plain.generate(
+        [Document("an image of")], options=Decoding(num_beams=3, num_results=2), names=[f" {name}" for name in names]
+    )[0].all
+    extra = {"names": names, "num_beams": 3}
+    made = client.completions.create(model=MODEL, prompt="an image of", n=2, extra_body=extra)
+    assert [choice.text for choice in made.choices] == [one.text for one in expected]
+    assert {choice.text for choice in made.choices} <= set(names)
+    stream = client.completions.create(
+        model=MODEL, prompt="an image of", stream=True, extra_body={"names": names, "num_beams": 1}
+    )
+    assert "".join(chunk.choices[0].text for chunk in stream) in names
+
+
+def test_an_echo_streams_as_it_is_whole(client: Any) -> None:
+    request = {"model": MODEL, "prompt": ["the red", "two"], "echo": True, "logprobs": 2, "max_tokens": 5}
+    whole = client.completions.create(**request)
+    texts, tokens = ["", ""], [[], []]  # type: ignore[var-annotated]
+    for chunk in client.completions.create(**request, stream=True):
+        choice = chunk.choices[0]
+        texts[choice.index] += choice.text
+        if choice.logprobs:
+            tokens[choice.index] += zip(
+                choice.logprobs.tokens, choice.logprobs.token_logprobs, choice.logprobs.text_offset
+            )
+    for choice in whole.choices:
+        assert texts[choice.index] == choice.text
+        names, values, places = zip(*tokens[choice.index])
+        assert list(names) == choice.logprobs.tokens
+        assert list(places) == choice.logprobs.text_offset
+        assert values[1:] == pytest.approx(choice.logprobs.token_logprobs[1:], abs=1e-5)
+
+
 def test_stop_strings_end_the_text(client: Any, plain: Engine) -> None:
     whole = plain.generate([Document("an image of")], options=Decoding(20, min_new_tokens=20))[0].text
     stop = whole[5:7]
@@ -392,6 +427,10 @@ def test_bad_chats(client: Any, request_fields: dict[str, Any], param: str | Non
         ({"prompt": "a", "best_of": 3}, "best_of", "not supported"),
         ({"prompt": "a", "logprobs": 6}, "logprobs", "5"),
         ({"prompt": "a", "logprobs": 2, "extra_body": {"num_beams": 2}}, "logprobs", "num_beams"),
+        ({"prompt": "a", "extra_body": {"names": []}}, "names", "at least 1"),
+        ({"prompt": "a", "extra_body": {"names": ["a", "a"]}}, "names", "twice"),
+        ({"prompt": "a", "extra_body": {"names": [" "]}}, "prompt", "names[0] is empty"),
+        ({"prompt": "a", "extra_body": {"names": ["a"]}, "stop": "a"}, "names", "leave out"),
         ({"prompt": "dogs " * 9000}, "prompt", "tokens"),
         ({"prompt": "a", "n": 100, "temperature": 1}, "n", "limit is 8"),
     ],
