@@ -130,4 +130,4 @@ def test_the_page_is_made(model: Path, beside: None, tmp_path: Path) -> None:
     first = [
         np.asarray(PIL.Image.open(at / "images/gallery/03_ocr-0.png")) for at in (tmp_path, EXAMPLES.parent / "docs")
     ]
-    assert np.array_equal(*first)
+    assert np.array_equal(first[0], first[1])

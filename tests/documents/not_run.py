@@ -30,6 +30,8 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("docs/tutorials/many_gpus.md", "kosmos evaluate"): "waits for a run on GPUs; tests/cli/test_follow.py",
     ("docs/tutorials/table1.md", "kosmos eval prepare boolq"): f"{NETWORK}; tests/cli/eval/test_prepare.py serves it",
     ("docs/tutorials/table1.md", "torchrun"): f"{GPUS}; tests/evaluation/test_benchmark_runner.py has ranks",
+    ("docs/weights.md", "hf download microsoft"): f"{NETWORK}; tests/interop/kosmos2_folder.py writes such a folder",
+    ("docs/weights.md", "hf download openai"): f"{NETWORK}; tests/interop/test_clip_folder.py writes such a folder",
     ("docs/gallery.md", "python examples/gallery/make_page.py"): "writes the page itself; tests/test_examples.py",
     ("docs/gallery.md", "python examples/gallery/03_ocr.py"): "run by tests/test_examples.py on a small run",
 }

@@ -20,5 +20,6 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "docs/tutorials/many_gpus.md": (f"{_TUTORIALS}::test_many_gpus",),
     "docs/tutorials/table1.md": (f"{_TUTORIALS}::test_table1",),
     "docs/tutorials/serve.md": (f"{_TUTORIALS}::test_serving",),
+    "docs/weights.md": ("tests/documents/test_weights.py::test_the_commands",),
     "docs/scale.md": (f"{_README}::test_the_scale",),
 }
