@@ -21,7 +21,10 @@ from kosmos.serving.refusals import Refusal
 _MEDIA_TYPES = {"image/png": "PNG", "image/jpeg": "JPEG", "image/jpg": "JPEG", "image/webp": "WEBP", "image/gif": "GIF"}
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 _LONGEST_HEAD = 64  # of a data: URL, up to its comma
-# A picture of 16 megapixels takes about 200 MB while it is decoded, so only this many are decoded at a time.
+# Each scan of a progressive JPEG goes over all pixels; cameras write a dozen.
+_SCANS_OF_THE_LARGEST = 20
+_START_OF_SCAN = b"\xff\xda"
+# A picture of 16 megapixels takes up to 360 MB while it is decoded, so only this many are decoded at a time.
 _DECODERS = ThreadPoolExecutor(2, thread_name_prefix="decode")
 
 
@@ -74,6 +77,14 @@ def check_size(data: bytes, options: ServeOptions, param: str) -> None:
         raise Refusal(
             413,
             f"{param}: {width} x {height} pixels are over the limit of {options.max_image_pixels}; make it smaller",
+            code="image_too_large",
+            param=param,
+        )
+    scans = data.count(_START_OF_SCAN) if kind_of(data) == "JPEG" else 1
+    if scans * width * height > _SCANS_OF_THE_LARGEST * options.max_image_pixels:
+        raise Refusal(
+            413,
+            f"{param}: a JPEG of {scans} scans of {width} x {height} pixels would take too long; save it anew",
             code="image_too_large",
             param=param,
         )

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
 pytest.importorskip("aiohttp", reason="the extra `web` is not installed")
 
-from benchmarks.serving import load  # noqa: E402
+from benchmarks.serving import load
 
 
 def test_every_answer_under_load_is_that_of_the_request_alone(capsys: pytest.CaptureFixture[str]) -> None:

@@ -124,6 +124,15 @@ def test_a_jpeg_of_thousands_of_scans() -> None:
     assert refused(data_url(scans, "jpeg")) == (400, "invalid_image")
 
 
+def test_scans_times_pixels_are_bounded() -> None:
+    large = picture("JPEG", (4000, 3000))
+    assert len(read(data_url(large, "jpeg")).data or b"") == len(large)
+    assert refused(data_url(large.replace(b"\xff\xd9", b"\xff\xda" * 30 + b"\xff\xd9"), "jpeg")) == (
+        413,
+        "image_too_large",
+    )
+
+
 def test_the_event_loop_goes_on_while_pictures_are_decoded() -> None:
     large = data_url(picture("PNG", (4000, 3900)))
 
