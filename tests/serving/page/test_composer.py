@@ -117,7 +117,8 @@ def test_lines_and_removed_pictures(browser: Browser, server: Scripted) -> None:
 
 
 def test_a_large_picture_is_made_smaller_before_it_is_sent(browser: Browser, server: Scripted) -> None:
-    large = encoded(PIL.Image.effect_noise((2400, 1200), 90).convert("RGB"))
+    large = encoded(PIL.Image.effect_noise((1600, 800), 90))
+    assert len(large) > 1 << 20
     with visit(browser, server.url) as seen:
         seen.choose(large)
         seen.page.keyboard.type("large")
