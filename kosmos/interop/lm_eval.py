@@ -2,8 +2,9 @@
 
     python -m kosmos.interop.lm_eval --model kosmos --model_args run=runs/mine --tasks arc_easy --batch_size 64
 
-is lm-eval's own command line with this model in it: lm-eval itself looks for no models outside of its package. In
-Python: `lm_eval.simple_evaluate(model=KosmosLM(run="runs/mine"), tasks=["arc_easy"])`.
+is lm-eval's own command line with this model in it: up to 0.4.13 lm-eval looks for no models outside of its package.
+Later ones find it by this package's entry point, and `lm-eval run --model kosmos` is enough. In Python:
+`lm_eval.simple_evaluate(model=KosmosLM(run="runs/mine"), tasks=["arc_easy"])`.
 
 Context and continuation are tokenized together, as in training; `<s>` stands before every context. Text alone: lm-eval
 has no log-likelihoods behind pictures.

@@ -45,16 +45,13 @@ def save_processor(processor: Processor, out: Path) -> None:
     image_map = {"AutoImageProcessor": "image_processing_kosmos.KosmosImageProcessor"}
     processor_map = {"AutoProcessor": "processing_kosmos.KosmosProcessor"}
     _edit(out / "tokenizer_config.json", processor_class="KosmosProcessor")
-    image_processor = {**made.image_processor.to_dict(), "auto_map": {**image_map, **processor_map}}
-    image_processor["processor_class"] = "KosmosProcessor"
-    _write(out / "preprocessor_config.json", image_processor)
+    # No preprocessor_config.json beside it: pipelines would look in that one for a video processor.
     stored = {
         "processor_class": "KosmosProcessor",
         "num_image_tokens": made.num_image_tokens,
-        "image_processor": made.image_processor.to_dict(),
+        "image_processor": {**made.image_processor.to_dict(), "auto_map": image_map},
         "auto_map": {**image_map, **processor_map},
     }
-    stored["image_processor"]["auto_map"] = image_map
     _write(out / "processor_config.json", stored)
 
 
