@@ -1,8 +1,7 @@
-"""The official client against the server: what it sends, what it reads, its own exceptions."""
+"""The official client against the server: what it sends and what it reads."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,52 +11,11 @@ from kosmos.chat_format import chat_document
 from kosmos.document import Document, Image
 from kosmos.inference.engine import Engine
 from kosmos.inference.generation import Decoding
-from kosmos.serving.options import ServeOptions
-from tests.serving.pictures import data_url, picture
-from tests.serving.running import MODEL, Running, running, tiny_engine
+from tests.serving.official_client import BLUE, RED, asked, client, engine, live, parts, plain
+from tests.serving.pictures import data_url
+from tests.serving.running import MODEL, Running
 
-pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
-openai = pytest.importorskip("openai", reason="the openai client is not installed")
-
-KEY = "a-key-of-the-tests"
-RED, BLUE = picture(colour="red"), picture(colour="blue")
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    return tiny_engine(tmp_path_factory.mktemp("serving"))
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    """The same weights in an engine of the test's own."""
-    return tiny_engine(tmp_path_factory.mktemp("plain"))
-
-
-@pytest.fixture(scope="module")
-def live(engine: Engine) -> Iterator[Running]:
-    with running(engine, ServeOptions(api_keys=(KEY,), max_images=4)) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def client(live: Running) -> Iterator[Any]:
-    with openai.OpenAI(base_url=f"{live.url}/v1", api_key=KEY, max_retries=0, timeout=30) as made:
-        yield made
-
-
-def parts(*content: bytes | str) -> list[dict[str, Any]]:
-    return [
-        {"type": "text", "text": part}
-        if isinstance(part, str)
-        else {"type": "image_url", "image_url": {"url": data_url(part)}}
-        for part in content
-    ]
-
-
-def asked(*content: bytes | str) -> Document:
-    """What the model reads for one question."""
-    return chat_document([("user", Document(*(Image(p) if isinstance(p, bytes) else p for p in content)))])
+__all__ = ["client", "engine", "live", "plain"]
 
 
 def test_models(client: Any) -> None:
@@ -348,98 +306,6 @@ def test_text_never_becomes_a_special_token(client: Any, plain: Engine) -> None:
     assert not {"<mask>", "<image>", "</image>", "</s>", "</doc>"} & set(made.choices[0].logprobs.tokens)
     chat = client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": special}], max_tokens=1)
     assert chat.usage.prompt_tokens == len(plain.encode(asked(special)))
-
-
-def test_errors_are_the_clients_own(client: Any, live: Running) -> None:
-    user = [{"role": "user", "content": "what is it?"}]
-    with pytest.raises(openai.NotFoundError) as unknown:
-        client.chat.completions.create(model="gpt-4", messages=user)
-    assert (unknown.value.code, unknown.value.param) == ("model_not_found", "model")
-    with pytest.raises(openai.NotFoundError):
-        client.models.retrieve("gpt-4")
-    with pytest.raises(openai.NotFoundError):
-        client.embeddings.create(model=MODEL, input="a", encoding_format="float")
-    with openai.OpenAI(base_url=f"{live.url}/v1", api_key="wrong", max_retries=0) as other:
-        with pytest.raises(openai.AuthenticationError):
-            other.models.list()
-    with pytest.raises(openai.BadRequestError) as long:
-        client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "dogs " * 200}])
-    assert (long.value.code, long.value.param) == ("context_length_exceeded", "messages")
-    assert "limit is 128" in long.value.body["message"]
-
-
-@pytest.mark.parametrize(
-    ("request_fields", "param", "words"),
-    [
-        ({"messages": []}, "messages", "at least 1"),
-        ({"messages": [{"role": "user", "content": ""}]}, "messages[0].content", "some text"),
-        ({"messages": [{"role": "user", "content": []}]}, "messages[0].content", "some text"),
-        ({"messages": [{"role": "user", "content": parts(RED)}]}, "messages[0].content", "some text"),
-        ({"messages": [{"role": "user"}]}, "messages[0].content", "required"),
-        ({"messages": [{"role": "tool", "content": "a"}]}, "messages[0].role", "assistant"),
-        ({"messages": [{"role": "assistant", "content": "a"}]}, "messages", "last message"),
-        ({"messages": [{"role": "user", "content": "a"}] * 2}, "messages", "alternate"),
-        ({"messages": [{"role": "user", "content": "a"}] * 200}, "messages", "limit of 128"),
-        ({"messages": [{"role": "system", "content": parts(RED)}]}, "messages[0].content", "only the user"),
-        (
-            {"messages": [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}]},
-            "messages[1].role",
-            "before the first question",
-        ),
-        ({"messages": [{"role": "user", "content": parts("a", *[RED] * 5)}]}, "messages", "limit of 4"),
-        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text", "required"),
-        ({"messages": [{"role": "user", "content": [{"type": "file"}]}]}, "messages[0].content[0]", "image_url"),
-        ({"temperature": -1}, "temperature", "greater"),
-        ({"temperature": 1, "n": 9}, "n", "limit is 8"),
-        ({"n": 2}, None, "n is 2"),
-        ({"max_tokens": 0}, "max_tokens", "at least 1"),
-        ({"max_tokens": 4096}, "max_tokens", "limit is 1024"),
-        ({"top_logprobs": 2}, "top_logprobs", "logprobs"),
-        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "20"),
-        ({"stop": ["a", ""]}, "stop[1]", "at least 1"),
-        ({"extra_body": {"num_beams": 99}}, "num_beams", "limit is 8"),
-        ({"extra_body": {"num_beams": 2}, "temperature": 1}, None, "exclude"),
-        ({"extra_body": {"tempratur": 1}}, "tempratur", "did you mean 'temperature'"),
-        ({"stream_options": {"include_usage": True}}, "stream_options", "stream"),
-        ({"frequency_penalty": 1}, "frequency_penalty", "less than or equal to 0"),
-    ],
-)
-def test_bad_chats(client: Any, request_fields: dict[str, Any], param: str | None, words: str) -> None:
-    with pytest.raises(openai.BadRequestError) as caught:
-        client.chat.completions.create(
-            **{"model": MODEL, "messages": [{"role": "user", "content": "a"}], "max_tokens": 2, **request_fields}
-        )
-    assert caught.value.param == param
-    assert words in caught.value.body["message"]
-    assert "\n" not in caught.value.body["message"]
-    assert caught.value.type == "invalid_request_error"
-
-
-@pytest.mark.parametrize(
-    ("fields", "param", "words"),
-    [
-        ({"prompt": "<image>", "extra_body": {"images": []}}, "images", "1 times"),
-        ({"prompt": "a", "extra_body": {"images": [data_url(RED)]}}, "images", "0 times"),
-        ({"prompt": "<image>" * 5, "extra_body": {"images": [data_url(RED)] * 5}}, "images", "limit of 4"),
-        ({"prompt": [1, 2, 3]}, "prompt[0]", "string"),
-        ({"prompt": []}, "prompt", "at least 1"),
-        ({"prompt": "a", "max_tokens": 0}, "max_tokens", "echo"),
-        ({"prompt": "a", "best_of": 3}, "best_of", "not supported"),
-        ({"prompt": "a", "logprobs": 6}, "logprobs", "5"),
-        ({"prompt": "a", "logprobs": 2, "extra_body": {"num_beams": 2}}, "logprobs", "num_beams"),
-        ({"prompt": "a", "extra_body": {"names": []}}, "names", "at least 1"),
-        ({"prompt": "a", "extra_body": {"names": ["a", "a"]}}, "names", "twice"),
-        ({"prompt": "a", "extra_body": {"names": [" "]}}, "prompt", "names[0] is empty"),
-        ({"prompt": "a", "extra_body": {"names": ["a"]}, "stop": "a"}, "names", "leave out"),
-        ({"prompt": "dogs " * 9000}, "prompt", "tokens"),
-        ({"prompt": "a", "n": 100, "temperature": 1}, "n", "limit is 8"),
-    ],
-)
-def test_bad_completions(client: Any, fields: dict[str, Any], param: str, words: str) -> None:
-    with pytest.raises(openai.BadRequestError) as caught:
-        client.completions.create(**{"model": MODEL, "max_tokens": 2, **fields})
-    assert caught.value.param == param
-    assert words in caught.value.body["message"]
 
 
 def test_many_clients_at_once_get_their_own_answers(client: Any, live: Running, plain: Engine) -> None:
