@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -129,4 +128,13 @@ def test_help_needs_neither_torch_nor_the_extra() -> None:
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())
     assert (finished.returncode, finished.stderr) == (0, "")
     assert "kosmos serve runs/demo" in finished.stdout
-    assert os.linesep in finished.stdout
+
+
+def test_without_the_extra(folder: Path) -> None:
+    code = (
+        "import sys; sys.modules['fastapi'] = None\n"
+        f"from kosmos.cli.main import main; sys.exit(main(['serve', {str(folder)!r}]))"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())
+    assert finished.returncode == 2
+    assert one_line(finished) == "the server needs fastapi: pip install 'kosmos[serve]'"
