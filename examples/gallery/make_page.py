@@ -82,7 +82,15 @@ def words(shown: Shown) -> str:
 
 def cell(text: str) -> str:
     """Text as it may stand in a table: what a model says may look like Markdown or HTML."""
-    for mark, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;"), ("*", "&#42;"), ("_", "&#95;")):
+    for mark, safe in (
+        ("&", "&amp;"),
+        ("<", "&lt;"),
+        (">", "&gt;"),
+        ("|", "&#124;"),
+        ("*", "&#42;"),
+        ("_", "&#95;"),
+        ("[", "&#91;"),
+    ):
         text = text.replace(mark, safe)
     return text
 

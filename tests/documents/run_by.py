@@ -21,5 +21,7 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "docs/tutorials/table1.md": (f"{_TUTORIALS}::test_table1",),
     "docs/tutorials/serve.md": (f"{_TUTORIALS}::test_serving",),
     "docs/weights.md": ("tests/documents/test_weights.py::test_the_commands",),
+    "docs/transformers.md": ("tests/interop/test_transformers_document.py::test_the_document",),
+    "docs/serving.md": ("tests/serving/test_serving_document.py::test_the_commands",),
     "docs/scale.md": (f"{_README}::test_the_scale",),
 }

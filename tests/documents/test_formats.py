@@ -24,6 +24,8 @@ def test_a_yaml_block_is_a_configuration(block: Block) -> None:
         rows = {"rows_per_step": 1, "micro_batch_rows": 1, "row_length": 8}
         source = config_from_mapping({**rows, **data}, SourceConfig, block.where)
         assert len(source.corpora) == len(data["corpora"]) > 0
+    elif "task" in data:  # lm-eval's; tests/interop/test_transformers_document.py runs it
+        assert {"output_type", "doc_to_text", "metric_list"} <= set(data)
     elif "vision" in data and "data" not in data:
         assert config_from_mapping(data, VisionPretrainingConfig, block.where).steps == data["steps"]
     else:

@@ -52,8 +52,8 @@ def test_what_is_to_be_run_is_run_by_a_test(name: str) -> None:
         assert f"def {function}(" in code, test
 
 
-def test_the_list_of_what_is_not_run_is_the_bash_blocks() -> None:
-    shown = {(block.document, block.commands[0]) for block in all_blocks("bash")}
+def test_the_list_of_what_is_not_run_is_complete() -> None:
+    shown = {(block.document, block.commands[0]) for block in all_blocks("bash", "py")}
     listed = {
         (document, first): [key for key in NOT_RUN if key[0] == document and first.startswith(key[1])]
         for document, first in shown
@@ -78,7 +78,7 @@ def test_commands_inside_sentences_parse(name: str) -> None:
             check_command(command, name, complete=False)
 
 
-@pytest.mark.parametrize("block", all_blocks("python"), ids=lambda block: block.where)
+@pytest.mark.parametrize("block", all_blocks("python", "py"), ids=lambda block: block.where)
 def test_python_parses(block: Block) -> None:
     ast.parse(block.text, block.where)
 
@@ -96,7 +96,7 @@ def test_data_loads(block: Block) -> None:
 
 @pytest.mark.parametrize("block", all_blocks("text"), ids=lambda block: block.where)
 def test_what_is_called_text_holds_no_command(block: Block) -> None:
-    assert not re.search(r"^(\$ )?(kosmos|python|make|pip|curl|torchrun) ", block.text, flags=re.MULTILINE)
+    assert not re.search(r"^(\$ )?(kosmos|python|make|pip|curl|torchrun|import|from) ", block.text, flags=re.MULTILINE)
 
 
 def test_every_make_target_is_there() -> None:
@@ -138,8 +138,9 @@ def check_command(command: str, where: str, complete: bool = True) -> None:
     try:
         _, unknown = parser.parse_known_args(rest)
     except (UsageError, SystemExit) as error:
-        if not complete and "arguments are required" in str(error):
-            told = helped([verb, *itertools.takewhile(lambda word: not word.startswith("-"), rest)])
+        spoken = list(itertools.takewhile(lambda word: not word.startswith("-"), words[2:cut]))
+        if not complete and (not spoken or "arguments are required" in str(error)):
+            told = helped([verb, *(spoken or ["run"] * (verb == "eval"))])
             assert all(word in told for word in rest if word.startswith("--")), f"{where}: {command}"
             return
         raise AssertionError(f"{where}: {command}: {error}") from error

@@ -30,15 +30,15 @@ def test_own_pictures(here: Path) -> None:
     need_packages()
     (here / "picture.png").write_bytes(png((200, 30, 30), 60))
     smaller = {
-        "--records 3000": "--records 60",
+        "--records 9000": "--records 60",
         "--vocab-size 600": "--vocab-size 60",
         "vocab_size: 607": "vocab_size: 67",
-        "steps: 800": "steps: 3",
+        "steps: 400": "steps: 3",
         "batch_size: 128": "batch_size: 16",
         "warmup_steps: 50": "warmup_steps: 1",
         "warmup_steps: 20": "warmup_steps: 1",
-        "every: 100": "every: 1",
-        "steps: 300": "steps: 2",
+        "every: 200": "every: 1",
+        "steps: 800": "steps: 2",
     }
     said = run_document("docs/tutorials/own_pictures.md", here, smaller)
     (looked,) = [text for where, text in said.items() if where.startswith("docs/")]
