@@ -5,9 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import logging
+import random
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -137,6 +139,37 @@ def test_a_client_that_leaves_the_queue_is_not_answered(engine: Engine) -> None:
         for job in jobs:
             assert job.result().usage.completion_tokens == 100
         assert live.service.metrics.registry.get_sample_value("kosmos_tokens_total", {"kind": "generated"}) == 400
+
+
+def test_clients_that_come_and_leave_at_random_leave_nothing(engine: Engine, plain: Engine) -> None:
+    """Every kind of request, broken off at any moment: afterwards all slots are free and answers are right."""
+    draw = random.Random(5)
+    kinds: list[tuple[str, dict[str, Any]]] = [
+        ("/v1/completions", {}),
+        ("/v1/completions", {"stream": True, "logprobs": 2}),
+        ("/v1/completions", {"num_beams": 3}),
+        ("/v1/completions", {"n": 2, "temperature": 1.0}),
+        ("/v1/completions", {"echo": True, "logprobs": 1}),
+        ("/v1/score", {"candidates": ["cat", "dogs, a"]}),
+    ]
+    with running(engine) as live, client_of(live) as client:
+        live.brake.seconds = 0.001
+        for _ in range(60):
+            path, fields = draw.choice(kinds)
+            more = {} if path == "/v1/score" else {"max_tokens": draw.choice([3, 40])}
+            with send(live, path, {"prompt": draw.choice(["the red", "an image of"]), **more, **fields}):
+                time.sleep(draw.choice([0.0, 0.005, 0.03]))
+        live.wait_until(lambda: live.service.num_promised == 0 and live.service.thread.num_slots_used == 0)
+        assert live.service._num_waiting == 0
+        assert engine.pool.num_free == 4
+        made = client.completions.create(model=MODEL, prompt="the red", max_tokens=8)
+        assert made.choices[0].text == plain.generate([Document("the red")], 8)[0].text
+        assert (
+            live.service.metrics.registry.get_sample_value(
+                "kosmos_requests_total", {"endpoint": "/v1/completions", "status": "500"}
+            )
+            is None
+        )
 
 
 @pytest.mark.parametrize("fields", [{}, {"extra_body": {"num_beams": 3, "early_stopping": "never"}}])
