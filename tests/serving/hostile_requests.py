@@ -17,6 +17,7 @@ from tests.serving.server_process import KEY, ServerProcess
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
 SCORE = "/v1/score"
+LISTED = ("pictures.example", socket.gethostname().lower() or "this-machine.example")
 _MEGABYTE = bytes(1 << 20)
 
 
@@ -39,6 +40,7 @@ def with_picture(url: str) -> dict[str, Any]:
 
 def attacks() -> Iterator[Attack]:
     yield from _pictures()
+    yield from _listed_hosts()
     yield from _bodies()
     yield from _numbers()
     yield from _callers()
@@ -104,6 +106,35 @@ def _pictures() -> Iterator[Attack]:
         " data:image/png;base64,AAAA",
     ):
         yield _posted(f"a picture at {url}", with_picture(url))
+
+
+def _listed_hosts() -> Iterator[Attack]:
+    """Of a server that fetches from LISTED, one of which is this very machine."""
+    for url in (
+        "https://evil.example/a.png",
+        f"https://{LISTED[0]}.evil.example/a.png",
+        f"https://evil.example/#@{LISTED[0]}/",
+        f"https://evil.example\\@{LISTED[0]}/",
+        f"http://{LISTED[0]}/a.png",
+        f"https://{LISTED[0]}:22/",
+        f"https://user:secret@{LISTED[0]}/",
+        "https://127.0.0.1/",
+        "https://127.1/",
+        "https://2130706433/",
+        "https://0x7f.0.0.1/",
+        "https://0177.0.0.1/",
+        "https://[::1]/",
+        "https://[::ffff:127.0.0.1]/",
+        "https://[64:ff9b::7f00:1]/",
+        "https://169.254.169.254/latest/meta-data/",
+        "https://10.0.0.1/",
+        "https://100.64.0.1/",
+        "https://localhost/",
+    ):
+        yield _posted(f"where hosts are listed, {url}", with_picture(url))
+    own = f"https://{LISTED[1]}/a.png"
+    # 502 where this machine's name leads nowhere, or to a public address that does not answer.
+    yield _posted(f"a listed name that leads inside, {own}", with_picture(own), 400, 502, 504)
 
 
 def _bodies() -> Iterator[Attack]:

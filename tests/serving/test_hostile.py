@@ -10,7 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.inference.tiny import save_tiny
-from tests.serving.hostile_requests import CHAT, COMPLETIONS, attacks, chat, slow_body, slow_headers, with_picture
+from tests.serving.hostile_requests import (
+    CHAT,
+    COMPLETIONS,
+    LISTED,
+    attacks,
+    chat,
+    slow_body,
+    slow_headers,
+    with_picture,
+)
 from tests.serving.pictures import data_url, picture
 from tests.serving.server_process import KEY, ServerProcess, server_process
 
@@ -25,6 +34,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("hostile")
     limits = ["--header-timeout", str(TIMEOUT_S), "--body-timeout", str(TIMEOUT_S)]
     limits += ["--max-connections", str(CONNECTIONS)]
+    for name in LISTED:
+        limits += ["--allow-image-host", name]
     with server_process(save_tiny(folder), folder / "log.txt", limits, key=KEY) as running:
         yield running
 
