@@ -181,6 +181,8 @@ def _ids_of_file(file: Path) -> list[list[int]]:
     from tokenizers import Tokenizer as FastTokenizer
 
     fast = FastTokenizer.from_file(str(file))
+    fast.no_padding()
+    fast.no_truncation()
     return [list(fast.encode(sentence, add_special_tokens=False).ids) for sentence in SENTENCES]
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from kosmos.cli.main import main
 from kosmos.config import ModelConfig
 from kosmos.config_files import load_config
-from kosmos.interop import export as export_module
+from kosmos.model import weights
 from tests.cli.process import Command, one_line, snapshot
 from tests.cli.tiny_run import png
 from tests.interop.kosmos2_folder import small_tokenizer, write_kosmos2
@@ -95,13 +95,13 @@ def test_transformers_goes_out_and_comes_back_to_the_bit(
 def test_weights_that_read_back_otherwise_are_not_kept(
     sinusoidal: Path, tmp_path: Path, kosmos_here: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = export_module.weights.read_tensors
+    read = weights.read_tensors
 
     def damaged(folder: Path) -> dict[str, torch.Tensor]:
         tensors = read(folder)
         return tensors if folder == sinusoidal else {name: tensor + 1 for name, tensor in tensors.items()}
 
-    monkeypatch.setattr(export_module.weights, "read_tensors", damaged)
+    monkeypatch.setattr(weights, "read_tensors", damaged)
     done = kosmos_here("export", sinusoidal, "out", cwd=tmp_path)
     assert done.returncode == 3
     assert "the weights read back are not those written; nothing was kept" in one_line(done)

@@ -44,7 +44,10 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
         ("reference/api", ["generate_batch", "Log-probability of each candidate"]),
         ("reference/documents", ["unsupervised", "Canonical bytes of the content"]),
         ("reference/engine", ["prefill", "Decoding"]),
-        ("reference/evaluation", ["chance_score", "what to ask, how to answer"]),
+        (
+            "reference/evaluation",
+            ["chance_score", "what to ask, how to answer", "\nmax_new_tokens  limit of a generated"],
+        ),
         ("reference/configuration", ["checkpoint_every", "steps between two checkpoints", "xpos_scale_base"]),
         ("reference/commands", ["kosmos tokenizer", "--num-beams"]),
         ("reference/errors", ["PromptTooLong", "interrupted"]),
