@@ -89,8 +89,8 @@ def test_names_of_a_server_on_loopback() -> None:
     names = HostNames(ServeOptions(host_names=("Chat.Example.org",)))
     for host in (b"127.0.0.1:8000", b"localhost", b"LOCALHOST:1", b"[::1]:8000", b"chat.example.org"):
         assert names.knows(host)
-    for host in (None, b"", b"evil.example", b"127.0.0.1.evil.example", b"localhost.evil.example:8000", b"\xff"):
-        assert not names.knows(host)
+    for wrong in (None, b"", b"evil.example", b"127.0.0.1.evil.example", b"localhost.evil.example:8000", b"\xff"):
+        assert not names.knows(wrong)
     assert HostNames(ServeOptions(host="0.0.0.0", api_keys=(KEY,))).knows(b"anything.example")
 
 
