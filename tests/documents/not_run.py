@@ -32,9 +32,6 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("docs/tutorials/table1.md", "torchrun"): f"{GPUS}; tests/evaluation/test_benchmark_runner.py has ranks",
     ("docs/weights.md", "hf download microsoft"): f"{NETWORK}; tests/interop/kosmos2_folder.py writes such a folder",
     ("docs/weights.md", "hf download openai"): f"{NETWORK}; tests/interop/test_clip_folder.py writes such a folder",
-    ("docs/transformers.md", "from kosmos.interop.transformers import register"): (
-        "register() changes this process for good; tests/interop/test_transformers_register.py runs it apart"
-    ),
     ("docs/transformers.md", "vllm serve"): "vLLM is not installed; tests/interop has the steps of its backend",
     ("docs/gallery.md", "python examples/gallery/make_page.py"): "writes the page itself; tests/test_examples.py",
     ("docs/gallery.md", "python examples/gallery/03_ocr.py"): "run by tests/test_examples.py on a small run",
