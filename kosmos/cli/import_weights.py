@@ -10,7 +10,7 @@ examples:
 
 FOLDER holds config.json and the weights (model.safetensors, its parts with an index, or pytorch_model.bin). OUT is new.
 Before OUT is there, the logits (of CLIP: the features) of both sides are compared on rows with 0, 1 and 3 pictures;
-above 1e-5 nothing is written. One side runs after the other: room for the weights in fp32 once is enough. What cannot
+above 1e-5 nothing is written. One side runs after the other, so that memory holds one of them. What cannot
 be expressed is refused with all reasons. docs/weights.md has the whole path, and what to expect.
 """
 
