@@ -1,4 +1,4 @@
-"""Docstrings as Markdown: lines in columns and lines of code keep their lines, as they have them in the source."""
+"""Docstrings as Markdown: columns of names and meanings become lists, lines of code keep their lines."""
 
 from __future__ import annotations
 
@@ -9,22 +9,26 @@ from typing import Any
 import griffe
 
 # `name  what it means`, and the lines that go on below the meaning.
-_COLUMNS = re.compile(r"^[\w`(*-][^\n]*?\S {2,}\S")
+_COLUMNS = re.compile(r"^([\w`(*-].*?\S|\w) {2,}(\S.*)$")
 
 
 def as_markdown(docstring: str) -> str:
-    """Paragraphs in columns, and those that are Python calls, as code blocks; the others as they are."""
-    paragraphs = re.split(r"\n\s*\n", docstring)
-    return "\n\n".join(_code(text) if _in_columns(text) or _is_python(text) else text for text in paragraphs)
+    """Paragraphs in columns as lists, those that are Python calls as code, the others as they are."""
+    return "\n\n".join(_paragraph(text) for text in re.split(r"\n\s*\n", docstring))
 
 
-def _code(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text.splitlines())
+def _paragraph(text: str) -> str:
+    lines = text.splitlines()
+    if _COLUMNS.match(lines[0]) and all(_COLUMNS.match(line) or line.startswith("  ") for line in lines):
+        return "\n".join(_COLUMNS.sub(_item, line) for line in lines)
+    if _is_python(text):
+        return "\n".join(f"    {line}" for line in lines)
+    return text
 
 
-def _in_columns(text: str) -> bool:
-    first, *rest = text.splitlines()
-    return bool(_COLUMNS.match(first)) and all(_COLUMNS.match(line) or line.startswith("  ") for line in rest)
+def _item(columns: re.Match[str]) -> str:
+    name = columns[1].replace("`", "")
+    return f"- `{name}`: {columns[2]}"
 
 
 def _is_python(text: str) -> bool:

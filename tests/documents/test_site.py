@@ -46,7 +46,7 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
         ("reference/engine", ["prefill", "Decoding"]),
         (
             "reference/evaluation",
-            ["chance_score", "what to ask, how to answer", "\nmax_new_tokens  limit of a generated"],
+            ["chance_score", "what to ask, how to answer", "max_new_tokens: limit of a generated"],
         ),
         ("reference/configuration", ["checkpoint_every", "steps between two checkpoints", "xpos_scale_base"]),
         ("reference/commands", ["kosmos tokenizer", "--num-beams"]),
