@@ -21,6 +21,8 @@ _SANITIZED = re.compile("[\U000f0000\U000f0001]")
 class KosmosProcessorKwargs(ProcessingKwargs, total=False):
     """Nothing beyond transformers' own names."""
 
+    _defaults = {}  # type: ignore[misc]  # transformers before 5.23 asks for it
+
 
 class KosmosProcessor(ProcessorMixin):
     """Tokenizer and image processor as one. `num_image_tokens` slots stand for a picture in a row."""
