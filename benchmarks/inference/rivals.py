@@ -22,10 +22,11 @@ from benchmarks.data import synthetic
 from kosmos.config import Precision
 from kosmos.document import Document, Text
 from kosmos.inference.engine import Engine
+from kosmos.interop.kosmos2 import native_tensors
+from kosmos.interop.kosmos2_config import native_config
 from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
 from kosmos.tokenizer import Tokenizer
-from tests.model.kosmos2_weights import native_config, native_weights
 
 MAX_POSITIONS = 1024
 
@@ -58,8 +59,8 @@ class Pair:
             self.tokenizer: Tokenizer = synthetic.tokenizer("", Path(folder))
         torch.manual_seed(1)
         theirs: Any = _kosmos2(config, self.tokenizer)
-        model = Kosmos(native_config(config)).eval()
-        model.load_state_dict(native_weights(theirs))
+        model = Kosmos(native_config(config, trainable="all")).eval()
+        model.load_state_dict(native_tensors(theirs.state_dict(), model.config, "transformers"))
         self.device = torch.device(device)
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self.theirs = theirs.to(device=self.device, dtype=self.dtype)

@@ -154,4 +154,5 @@ def test_log_probs_of_the_prompt_itself(engine: Engine, model: Kosmos) -> None:
             log_prob, top = token
             assert log_prob == pytest.approx(expected[place - 1, row.token_ids[place]].item(), abs=1e-4)
             allowed = expected[place - 1].masked_fill(engine.forbidden, -math.inf)
-            assert top[0] == (allowed.argmax().item(), pytest.approx(allowed.max().item(), abs=1e-4))
+            assert top[0][0] == allowed.argmax().item()
+            assert top[0][1] == pytest.approx(allowed.max().item(), abs=1e-4)
