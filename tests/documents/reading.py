@@ -5,7 +5,7 @@ What a fence's language says of a block:
   console  `$ command` lines with what they print: run and compared
   python   a program that a test runs; blocks of one document share their names
   yaml, json, html   loaded, and with title="FILE" written to that file before what follows is run
-  bash, py  commands and programs that cannot run in a test: parsed, and listed in `not_run.py` with the reason
+  bash     commands that cannot run in a test: parsed, and listed in `not_run.py` with the reason
   text     no command: an answer's shape, a listing
 """
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-LANGUAGES = ("sh", "console", "python", "yaml", "json", "html", "bash", "py", "text")
+LANGUAGES = ("sh", "console", "python", "yaml", "json", "html", "bash", "text")
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,7 @@ class Block:
 
     @property
     def commands(self) -> list[str]:
-        """A logical line each, of a `py` block every line; comments and empty lines are left out."""
-        if self.language == "py":
-            return [line for line in self.text.splitlines() if line.strip()]
+        """A logical line each; comments and empty lines are left out."""
         lines = self.text.replace("\\\n", " ").splitlines()
         return [line.strip() for line in lines if shlex.split(line, comments=True)]
 

@@ -53,7 +53,7 @@ def test_what_is_to_be_run_is_run_by_a_test(name: str) -> None:
 
 
 def test_the_list_of_what_is_not_run_is_complete() -> None:
-    shown = {(block.document, block.commands[0]) for block in all_blocks("bash", "py")}
+    shown = {(block.document, block.commands[0]) for block in all_blocks("bash")}
     listed = {
         (document, first): [key for key in NOT_RUN if key[0] == document and first.startswith(key[1])]
         for document, first in shown
@@ -78,7 +78,7 @@ def test_commands_inside_sentences_parse(name: str) -> None:
             check_command(command, name, complete=False)
 
 
-@pytest.mark.parametrize("block", all_blocks("python", "py"), ids=lambda block: block.where)
+@pytest.mark.parametrize("block", all_blocks("python"), ids=lambda block: block.where)
 def test_python_parses(block: Block) -> None:
     ast.parse(block.text, block.where)
 
