@@ -24,7 +24,7 @@ try:
         AutoTokenizer,
     )
 except ImportError as error:
-    raise ConfigError(f"transformers cannot be used ({error}); pip install 'transformers>=5.0,<6'") from error
+    raise ConfigError(f"transformers cannot be used ({error}); pip install 'transformers>=5.21,<6'") from error
 
 from kosmos.interop.remote_code.configuration_kosmos import KosmosConfig
 from kosmos.interop.remote_code.image_processing_kosmos import KosmosImageProcessor

@@ -91,5 +91,5 @@ def test_without_transformers_one_line_says_what_to_install(monkeypatch: pytest.
 
     monkeypatch.delitem(sys.modules, "kosmos.interop.transformers", raising=False)
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(ConfigError, match=r"transformers cannot be used .*; pip install 'transformers>=5.0,<6'"):
+    with pytest.raises(ConfigError, match=r"transformers cannot be used .*; pip install 'transformers>=5.21,<6'"):
         importlib.import_module("kosmos.interop.transformers")
