@@ -32,6 +32,9 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("docs/tutorials/table1.md", "torchrun"): f"{GPUS}; tests/evaluation/test_benchmark_runner.py has ranks",
     ("docs/weights.md", "hf download microsoft"): f"{NETWORK}; tests/interop/kosmos2_folder.py writes such a folder",
     ("docs/weights.md", "hf download openai"): f"{NETWORK}; tests/interop/test_clip_folder.py writes such a folder",
+    ("docs/transformers.md", "python -m tests.interop.isolated_job"): (
+        "needs a second environment; tests/interop/test_isolated.py runs both with the package hidden"
+    ),
     ("docs/transformers.md", "vllm serve"): "vLLM is not installed; tests/interop has the steps of its backend",
     ("docs/gallery.md", "python examples/gallery/make_page.py"): "writes the page itself; tests/test_examples.py",
     ("docs/gallery.md", "python examples/gallery/03_ocr.py"): "run by tests/test_examples.py on a small run",
