@@ -2,7 +2,9 @@
 # make test   set up, run the tests
 # make lint   set up, check style, types and the direction of imports
 # make short  the demo's whole path with tiny budgets, into a throw-away folder (about a minute)
-.PHONY: demo test lint format short setup clean help
+# make docs   the documentation as a site, in build/site
+# make wheel  build the wheel, run doctor and the short demo from it in an empty environment (minutes)
+.PHONY: demo test lint format short setup docs wheel clean help
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
@@ -58,6 +60,12 @@ lint: $(VENV)/.dev-installed
 format: $(VENV)/.dev-installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.dev-installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+wheel:
+	tests/wheel/empty_environment.sh "$(PYTHON)"
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
