@@ -7,7 +7,7 @@ candidate.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,27 +42,60 @@ class _Work:
     is_greedy: bool = True
 
 
+class ScoreLoop:
+    """Scores the candidates of some prompts, one bounded pass at a time, so that others may use the engine between.
+
+    The prefixes stay their owners': they must live as long as they are scored for, and be used by none else meanwhile.
+    `active`: indices of the prompts whose scores are not complete yet.
+    """
+
+    def __init__(
+        self, engine: Engine, prefixes: Sequence[Prefix], candidates: Sequence[Sequence[str]], include_end: bool
+    ) -> None:
+        self._engine = engine
+        self._prefixes = list(prefixes)
+        self._works: list[list[_Work]] = []
+        for index, (prefix, texts) in enumerate(zip(prefixes, candidates)):
+            tail = trailing_text(prefix.document)
+            self._works.append([_Work(index, continuation_ids(engine, tail, text, include_end)) for text in texts])
+            longest = max((len(work.token_ids) for work in self._works[-1]), default=0)
+            if len(prefix) + longest > engine.max_length:
+                raise UsageError(
+                    f"the prompt ({len(prefix)} tokens) and its longest candidate ({longest}) exceed the limit of "
+                    f"{engine.max_length} tokens; shorten one of them"
+                )
+        if prefixes:
+            log_probs = torch.stack([prefix.last_logits for prefix in prefixes]).log_softmax(-1)
+            _score_first_tokens(log_probs, self._works)
+        self._waiting = _trees(self._works)
+
+    @property
+    def active(self) -> set[int]:
+        return {tree.prefix for tree in self._waiting}
+
+    def advance(self) -> None:
+        """One forward pass, over candidates of as many prompts as fit into it."""
+        chosen = _next_pass(self._waiting, [prefix.handle for prefix in self._prefixes])
+        _score_rest(self._engine, self._prefixes, chosen)
+        self._waiting = [tree for tree in self._waiting if tree not in chosen]
+
+    def drop(self, index: int) -> None:
+        """Nobody wants the scores of this prompt any more; harmless when they are complete."""
+        self._waiting = [tree for tree in self._waiting if tree.prefix != index]
+
+    def result(self, index: int) -> list[Score]:
+        """Scores of a prompt's candidates, in order, once it is not active any more."""
+        return [Score(work.sum, len(work.token_ids), work.is_greedy) for work in self._works[index]]
+
+
 def score_prefixes(
     engine: Engine, prefixes: Sequence[Prefix], candidates: Sequence[Sequence[str]], include_end: bool
 ) -> list[list[Score]]:
     """Scores of each prefix's candidates, in order."""
-    works: list[list[_Work]] = []
-    for index, (prefix, texts) in enumerate(zip(prefixes, candidates)):
-        tail = trailing_text(prefix.document)
-        works.append([_Work(index, continuation_ids(engine, tail, text, include_end)) for text in texts])
-        longest = max((len(work.token_ids) for work in works[-1]), default=0)
-        if len(prefix) + longest > engine.max_length:
-            raise UsageError(
-                f"the prompt ({len(prefix)} tokens) and its longest candidate ({longest}) exceed the limit of "
-                f"{engine.max_length} tokens; shorten one of them"
-            )
-    if not prefixes:
-        return []
-    log_probs = torch.stack([prefix.last_logits for prefix in prefixes]).log_softmax(-1)
-    _score_first_tokens(log_probs, works)
-    for rows in _passes(works, [prefix.handle for prefix in prefixes]):
-        _score_rest(engine, prefixes, rows)
-    return [[Score(work.sum, len(work.token_ids), work.is_greedy) for work in row] for row in works]
+    loop = ScoreLoop(engine, prefixes, candidates, include_end)
+    while loop.active:
+        loop.advance()
+    return [loop.result(index) for index in range(len(prefixes))]
 
 
 def trailing_text(document: Document) -> list[Text]:
@@ -143,34 +176,34 @@ class _Tree:
         return seen
 
 
-def _passes(works: Sequence[Sequence[_Work]], handles: Sequence[int]) -> Iterator[list[_Tree]]:
-    """Candidates of more than one token, as trees of one prefix each, in passes of bounded size."""
-    waiting: list[_Tree] = []
+def _trees(works: Sequence[Sequence[_Work]]) -> list[_Tree]:
+    """Candidates of more than one token, as trees of one prompt each, of bounded size."""
+    made: list[_Tree] = []
     for row in works:
         current: _Tree | None = None
         # Sorted, so that those with a common beginning are neighbours.
         for work in sorted((work for work in row if len(work.token_ids) > 1), key=lambda work: work.token_ids):
             if current is None or (len(current) and len(current) + current.missing(work) > _ROW_TOKENS):
                 current = _Tree(work.prefix)
-                waiting.append(current)
+                made.append(current)
             current.add(work)
-    while waiting:
-        chosen: list[_Tree] = []
-        taken: set[int] = set()
-        left: list[_Tree] = []
-        width = 0
-        for tree in waiting:
-            # One row per prefix and pass: two rows would write to the same slot.
-            handle = handles[tree.prefix]
-            wider = max(width, len(tree))
-            if handle in taken or (chosen and wider * (len(chosen) + 1) > _PASS_TOKENS):
-                left.append(tree)
-                continue
-            chosen.append(tree)
-            taken.add(handle)
-            width = wider
-        yield chosen
-        waiting = left
+    return made
+
+
+def _next_pass(waiting: Sequence[_Tree], handles: Sequence[int]) -> list[_Tree]:
+    """The trees that run next together."""
+    chosen: list[_Tree] = []
+    taken: set[int] = set()
+    width = 0
+    for tree in waiting:
+        # One row per prefix and pass: two rows would write to the same slot.
+        handle, wider = handles[tree.prefix], max(width, len(tree))
+        if handle in taken or (chosen and wider * (len(chosen) + 1) > _PASS_TOKENS):
+            continue
+        chosen.append(tree)
+        taken.add(handle)
+        width = wider
+    return chosen
 
 
 def _score_rest(engine: Engine, prefixes: Sequence[Prefix], trees: list[_Tree]) -> None:

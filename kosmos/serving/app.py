@@ -22,7 +22,7 @@ from kosmos.serving.guards import guard
 from kosmos.serving.openapi import error_answers, openapi_document
 from kosmos.serving.options import ServeOptions
 from kosmos.serving.page import page_routes
-from kosmos.serving.refusals import Refusal
+from kosmos.serving.refusals import Refusal, internal_error
 from kosmos.serving.schemas import (
     ChatCompletion,
     ChatRequest,
@@ -105,7 +105,8 @@ def _add_errors(api: FastAPI) -> None:
     async def unknown(request: Request, error: HTTPException) -> Response:
         told = {404: "there is nothing at this address; see /openapi.json", 405: "this address takes another method"}
         message = told.get(error.status_code, str(error.detail))
-        return refuse(Refusal(error.status_code, message, code="not_found", headers=error.headers or {}))
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
+        return refuse(Refusal(error.status_code, message, code=code, headers=error.headers or {}))
 
     @api.exception_handler(ClientLeft)
     async def left(request: Request, error: ClientLeft) -> Response:
@@ -113,7 +114,7 @@ def _add_errors(api: FastAPI) -> None:
 
     @api.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> Response:
-        return refuse(Refusal(500, "internal error; the server's log has more", type="server_error"))
+        return refuse(internal_error())
 
 
 def _add_state(api: FastAPI, service: Service) -> None:
@@ -172,7 +173,7 @@ def _add_work(api: FastAPI, service: Service) -> None:
         """Log-probabilities of candidates as what follows a prompt."""
         _log_prompt(service, form)
         with service.ticket() as ticket:
-            return Answer(await while_there(request, _whole(Scoring(service, form, ticket))))
+            return Answer(await while_there(request, _whole(Scoring(service, form, ticket), ticket)))
 
 
 async def _respond(
@@ -181,21 +182,27 @@ async def _respond(
     """The whole answer, or its stream once the prompt was read: until then an error has a status of its own."""
     _log_prompt(service, form)
     with ExitStack() as stack:
-        work = make(stack.enter_context(service.ticket()))
+        ticket = stack.enter_context(service.ticket())
+        work = make(ticket)
         if not form.stream:
-            return Answer(await while_there(request, _whole(work)))
+            return Answer(await while_there(request, _whole(work, ticket)))
         chunks = work.chunks()
 
         async def begin() -> None:
-            await work.submit()
+            await _submit(work, ticket)
             await anext(chunks)
 
         await while_there(request, begin())
         return EventStream(chunks, on_end=stack.pop_all().close)
 
 
-async def _whole(work: Work) -> dict[str, Any]:
-    await work.submit()
+async def _submit(work: Work, ticket: Ticket) -> None:
+    async with ticket.in_time():
+        await work.submit()
+
+
+async def _whole(work: Work, ticket: Ticket) -> dict[str, Any]:
+    await _submit(work, ticket)
     return await work.whole()
 
 

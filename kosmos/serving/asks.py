@@ -14,6 +14,9 @@ from kosmos.document import Document
 from kosmos.inference.generation import Decoding, Generation, Score
 from kosmos.serving.refusals import Refusal
 
+# Of English, about.
+_CHARACTERS_A_TOKEN = 4
+
 # decode: greedy or drawn; echo: nothing but the prompt's own log-probabilities.
 Kind = Literal["decode", "beams", "score", "echo"]
 
@@ -94,6 +97,7 @@ class Ask:
     deadline   on the clock of time.monotonic
     listener   takes the events; called on the engine thread
     names      the answer is one of these, as they follow the prompt; of beams
+    request    the same for all prompts of one request
     cancelled  set by whoever asked, when nobody waits for the answer any more
     """
 
@@ -109,6 +113,7 @@ class Ask:
     include_end: bool = False
     names: tuple[str, ...] = ()
     cancelled: bool = False
+    request: object = field(default_factory=object)
     arrived: float = field(default_factory=time.monotonic)
     row: Row = field(default_factory=lambda: Row(np.zeros(0, np.int64), np.zeros(0, bool)))
 
@@ -116,6 +121,13 @@ class Ask:
     def num_slots(self) -> int:
         """Slots of the engine that it needs: one for each draw."""
         return {"decode": self.options.num_results, "echo": 0}.get(self.kind, 1)
+
+    @property
+    def work(self) -> int:
+        """About how much it asks of the engine: tokens read and generated, those of all draws and beams."""
+        generated = self.options.max_new_tokens * max(self.options.num_results, self.options.num_beams)
+        candidates = sum(len(text) for text in self.candidates) // _CHARACTERS_A_TOKEN
+        return len(self.row) + {"score": candidates, "echo": 0}.get(self.kind, generated)
 
     def num_columns(self, candidate_columns: int) -> int:
         """Columns of keys and values that a slot of it may come to."""

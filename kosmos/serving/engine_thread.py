@@ -1,7 +1,8 @@
 """The one thread that owns the engine: it admits what waits, and gives every kind of work one step in turn.
 
-Rows that decode, greedy or drawn, form one batch that others join while it runs. Beam searches are advanced a step at a
-time beside it; scoring and echoing are single passes. So nothing waits for another request's last token, but for slots.
+Rows that decode, greedy or drawn, form one batch that others join while it runs. Beam searches and scores are advanced
+a step at a time beside it; an echo is a single pass. So nothing waits for another request's last token, but for slots,
+and these go round among the requests.
 """
 
 from __future__ import annotations
@@ -11,20 +12,23 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from kosmos.errors import KosmosError
 from kosmos.inference.batching import TOKEN_BUDGET
 from kosmos.inference.engine import Engine
 from kosmos.inference.memory import is_out_of_memory
 from kosmos.inference.prefix import Prefix
-from kosmos.serving.asks import Ask, Complete, Failed, Scored, Started
+from kosmos.serving.asks import Ask, Complete, Failed, Started
 from kosmos.serving.decoding import Decoder
 from kosmos.serving.echoing import echo
+from kosmos.serving.loops import Loops
 from kosmos.serving.memory_room import MemoryRoom
 from kosmos.serving.metrics import Metrics
 from kosmos.serving.recovery import recover
-from kosmos.serving.refusals import Refusal
-from kosmos.serving.searching import Searcher
+from kosmos.serving.refusals import Refusal, internal_error, too_late
+from kosmos.serving.searching import scores, searches
+from kosmos.serving.waiting_line import WaitingLine
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +44,11 @@ class EngineThread:
         self._metrics = metrics
         self._room = MemoryRoom(engine)
         self._decoder = Decoder(engine, metrics)
-        self._searcher = Searcher(engine)
+        self._searches = searches(engine, metrics)
+        self._scores = scores(engine)
         self._prefixes: dict[Ask, Prefix] = {}
         self._arrived: deque[Ask] = deque()
-        self._waiting: deque[Ask] = deque()
+        self._waiting = WaitingLine()
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="kosmos-engine", daemon=True)
@@ -98,10 +103,11 @@ class EngineThread:
                 self._drop_unwanted()
                 self._admit()
                 self._end(self._decoder.step(self._failed))
-                self._end(self._searcher.step(self._failed))
+                self._end(self._searches.step(self._failed))
+                self._end(self._scores.step(self._failed))
             except Exception:
                 logger.exception("the engine's thread failed; what is at work is given up")
-                self._fail_all(_internal())
+                self._fail_all(internal_error())
         self._fail_all(_stopped())
 
     def _collect(self) -> bool:
@@ -109,9 +115,13 @@ class EngineThread:
         with self._changed:
             while not (self._stopping or self._arrived or self._waiting or self._prefixes):
                 self._changed.wait()
-            self._waiting.extend(self._arrived)
-            self._arrived.clear()
+            self._line_up()
             return not self._stopping
+
+    def _line_up(self) -> None:
+        for ask in self._arrived:
+            self._waiting.add(ask)
+        self._arrived.clear()
 
     def _drop_unwanted(self) -> None:
         now = time.monotonic()
@@ -119,31 +129,38 @@ class EngineThread:
             if ask not in self._prefixes:
                 self._waiting.remove(ask)
             if not ask.cancelled:
-                ask.listener(Failed(_too_late()))
+                ask.listener(Failed(too_late()))
             self._leave(ask)
 
     def _admit(self) -> None:
-        """Read what fits of those that wait, first come first served."""
+        """Read what fits of those that wait. One that does not fit keeps those behind it waiting, so that it gets its
+        turn, unless it is kept out only for being large."""
         chosen: list[Ask] = []
         tokens = 0
-        while self._waiting and len(chosen) < _MOST_READ:
-            ask = self._waiting[0]
+        while len(chosen) < _MOST_READ:
+            ask = self._waiting.first()
+            if ask is not None and self._room.is_kept_out(ask):
+                ask = self._waiting.first(lambda ask: not self._room.is_kept_out(ask))
+            if ask is None:
+                break
             tokens += len(ask.row)
             if (chosen and tokens > TOKEN_BUDGET) or not self._room.take(ask):
                 break
-            chosen.append(self._waiting.popleft())
+            self._waiting.take(ask)
+            chosen.append(ask)
         for ask in chosen:
             ask.listener(Started())
         echoed = [ask for ask in chosen if not (ask.echo or ask.kind == "echo") or self._attempt(ask, self._echo)]
         self._read([ask for ask in echoed if ask.kind != "echo"])
         ready = [ask for ask in echoed if ask in self._prefixes]
-        self._score([ask for ask in ready if ask.kind == "score"])
         for ask in ready:
             if ask.kind == "decode":
                 self._attempt(ask, lambda ask: self._decoder.join(ask, self._prefixes[ask]))
         beams = [ask for ask in ready if ask.kind == "beams"]
         for count in {ask.options.num_beams for ask in beams}:
-            self._begin([ask for ask in beams if ask.options.num_beams == count])
+            self._begin(self._searches, [ask for ask in beams if ask.options.num_beams == count])
+        for end in (False, True):
+            self._begin(self._scores, [ask for ask in ready if ask.kind == "score" and ask.include_end is end])
 
     def _echo(self, ask: Ask) -> None:
         echo(self._engine, ask)
@@ -175,38 +192,10 @@ class EngineThread:
             return
         self._prefixes.update(zip(asks, prefixes))
 
-    def _score(self, asks: Sequence[Ask]) -> None:
-        """As `_read`, for prompts with candidates."""
-        if not asks:
-            return
-        try:
-            for end in (False, True):
-                some = [ask for ask in asks if ask.include_end is end]
-                prefixes = [self._prefixes[ask] for ask in some]
-                made = self._engine.score_prefixes(prefixes, [a.candidates for a in some], include_end=end)
-                for ask, found in zip(some, made):
-                    ask.listener(Scored(tuple(found)))
-                    self._end([ask])
-        except Exception as error:
-            left = [ask for ask in asks if ask in self._prefixes]
-            if len(left) == 1:
-                self._failed(left[0], error)
-                return
-            recover(self._engine, error)
-            self._score(left[: len(left) // 2])
-            self._score(left[len(left) // 2 :])
-
-    def _begin(self, asks: Sequence[Ask]) -> None:
-        """Start a search of several prompts together; each by itself when that fails."""
-        try:
-            self._searcher.begin([(ask, self._prefixes[ask]) for ask in asks])
-        except Exception as error:
-            if len(asks) == 1:
-                self._failed(asks[0], error)
-                return
-            recover(self._engine, error)
-            for ask in asks:
-                self._begin([ask])
+    def _begin(self, loops: Loops[Any], asks: Sequence[Ask]) -> None:
+        """Start what is done for several prompts together."""
+        if asks:
+            loops.begin([(ask, self._prefixes[ask]) for ask in asks], self._failed)
 
     def _end(self, asks: Sequence[Ask]) -> None:
         for ask in asks:
@@ -216,7 +205,8 @@ class EngineThread:
     def _leave(self, ask: Ask) -> None:
         """Give back all that it holds."""
         self._decoder.leave(ask)
-        self._searcher.leave(ask)
+        self._searches.leave(ask)
+        self._scores.leave(ask)
         if (prefix := self._prefixes.pop(ask, None)) is not None:
             prefix.free()
         self._room.give_back(ask)
@@ -229,8 +219,7 @@ class EngineThread:
 
     def _fail_all(self, refusal: Refusal) -> None:
         with self._changed:
-            self._waiting.extend(self._arrived)
-            self._arrived.clear()
+            self._line_up()
         for ask in [*self._waiting, *self._prefixes]:
             ask.listener(Failed(refusal))
             self._leave(ask)
@@ -250,21 +239,8 @@ def _refusal(error: Exception) -> Refusal:
         )
     if isinstance(error, KosmosError):
         return Refusal(400, str(error))
-    return _internal()
-
-
-def _internal() -> Refusal:
-    return Refusal(500, "internal error; the server's log has more", type="server_error", code="internal_error")
+    return internal_error()
 
 
 def _stopped() -> Refusal:
     return Refusal(503, "the server is shutting down", type="server_error", code="shutting_down")
-
-
-def _too_late() -> Refusal:
-    return Refusal(
-        504,
-        "the deadline passed before the answer was complete: ask for fewer tokens, or try again later",
-        type="timeout_error",
-        code="deadline_exceeded",
-    )

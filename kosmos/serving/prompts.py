@@ -5,15 +5,19 @@ Text stays text: whatever it spells, no special token comes of it. Pictures come
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 
-from kosmos.chat_format import Role, Turn, chat_document
+from kosmos.chat_format import Turn, chat_document
 from kosmos.document import Document, Image, Segment, Text
 from kosmos.errors import UsageError
 from kosmos.serving.options import ServeOptions
 from kosmos.serving.pictures import read_picture
 from kosmos.serving.refusals import Refusal
 from kosmos.serving.schemas import ImagePart, Message, TextPart
+
+Made = TypeVar("Made")
 
 # Where a picture stands in the text of a completion; text like any other when the request has no `images`.
 PLACEHOLDER = "<image>"
@@ -36,19 +40,17 @@ class PromptReader:
             raise _bad(f"{len(messages)} messages are over the limit of {self._options.max_messages}", "messages")
         self._check_parts([part for m in messages if not isinstance(m.content, str) for part in m.content], "messages")
         said: list[str] = []
-        turns: list[Turn] = []
+        spoken: list[tuple[Message, str]] = []
         for index, message in enumerate(messages):
             where = f"messages[{index}].content"
             if message.role in ("system", "developer"):
-                if turns:
+                if spoken:
                     raise _bad("a system message comes before the first question", f"messages[{index}].role")
                 said.append(_only_text(message, where))
-            elif message.role == "assistant":
-                turns.append(Turn("assistant", Document(_only_text(message, where))))
             else:
-                turns.append(Turn("user", await self._question(message, where)))
-        role: Role | None = turns[-1].role if turns else None
-        if role != "user":
+                spoken.append((message, where))
+        turns = await _together([self._turn(message, where) for message, where in spoken])
+        if messages[-1].role != "user":
             raise _bad("the last message must be the user's: it is what is answered", "messages")
         try:
             made = chat_document(turns, self._chat_format)
@@ -68,7 +70,7 @@ class PromptReader:
                 "images",
             )
         self._check_images(len(images), "images")
-        pictures = iter([await self._picture(url, f"images[{i}]") for i, url in enumerate(images)])
+        pictures = iter(await _together([self._picture(url, f"images[{i}]") for i, url in enumerate(images)]))
         made = []
         for texts in pieces:
             segments: list[Segment] = []
@@ -81,22 +83,27 @@ class PromptReader:
     async def parts(self, parts: Sequence[TextPart | ImagePart], param: str) -> Document:
         """Text and pictures in order. Raises Refusal."""
         self._check_parts(parts, param)
+        urls = {index: part.image_url.url for index, part in enumerate(parts) if isinstance(part, ImagePart)}
+        read = [self._picture(url, f"{param}[{index}].image_url.url") for index, url in urls.items()]
+        pictures = dict(zip(urls, await _together(read)))
         segments: list[Segment] = []
         for index, part in enumerate(parts):
-            if isinstance(part, TextPart):
-                segments += [Text(part.text)] if part.text else []
-            else:
-                segments.append(await self._picture(part.image_url.url, f"{param}[{index}].image_url.url"))
+            if isinstance(part, ImagePart):
+                segments.append(pictures[index])
+            elif part.text:
+                segments.append(Text(part.text))
         return Document(*segments)
 
-    async def _question(self, message: Message, where: str) -> Document:
+    async def _turn(self, message: Message, where: str) -> Turn:
+        if message.role == "assistant":
+            return Turn("assistant", Document(_only_text(message, where)))
         if isinstance(message.content, str):
             made = Document(message.content)
         else:
             made = await self.parts(message.content, where)
         if not made.text.strip():
             raise _bad("a question needs some text, beside pictures too", where)
-        return made
+        return Turn("user", made)
 
     async def _picture(self, url: str, where: str) -> Image:
         if self._picture_size is None:
@@ -111,6 +118,16 @@ class PromptReader:
     def _check_images(self, count: int, param: str) -> None:
         if count > self._options.max_images:
             raise _bad(f"{count} pictures are over the limit of {self._options.max_images}", param)
+
+
+async def _together(work: Sequence[Coroutine[Any, Any, Made]]) -> list[Made]:
+    """The results in order; pictures of other hosts are waited for side by side. When one fails the others end."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in work]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 def _only_text(message: Message, where: str) -> str:

@@ -41,3 +41,18 @@ class Refusal(Exception):
     def body(self) -> dict[str, Any]:
         """The JSON of the answer."""
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+
+def internal_error() -> Refusal:
+    """What clients are told of a fault of ours; the log has the rest."""
+    return Refusal(500, "internal error; the server's log has more", type="server_error", code="internal_error")
+
+
+def too_late() -> Refusal:
+    """For a request whose deadline has passed."""
+    return Refusal(
+        504,
+        "the deadline passed before the answer was complete: ask for fewer tokens, or try again later",
+        type="timeout_error",
+        code="deadline_exceeded",
+    )

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 
 from kosmos.document import Document
@@ -20,7 +20,7 @@ from kosmos.serving.engine_thread import EngineThread
 from kosmos.serving.metrics import Metrics
 from kosmos.serving.options import ServeOptions
 from kosmos.serving.prompts import PromptReader
-from kosmos.serving.refusals import Refusal
+from kosmos.serving.refusals import Refusal, too_late
 
 # No token stands for more characters than this, so a text beyond it is too long without being looked at.
 _MOST_CHARACTERS_A_TOKEN = 64
@@ -96,30 +96,20 @@ class Service:
         try:
             await loop.run_in_executor(self._encoders, self._encode, ask, param)
         except (UsageError, DataError) as error:
-            code = "context_length_exceeded" if isinstance(error, PromptTooLong) else None
-            raise Refusal(400, f"{param}: {error}", code=code, param=param) from error
+            if isinstance(error, PromptTooLong):
+                raise _too_long(str(error), param) from error
+            raise Refusal(400, f"{param}: {error}", param=param) from error
 
     def _encode(self, ask: Ask, param: str) -> None:
         engine = self.engine
         self._check_characters(ask.document.text, param)
         row = engine.encode(ask.document)
         if ask.kind == "score":
-            tail = trailing_text(ask.document)
-            for index, text in enumerate(ask.candidates):
-                self._check_characters(text, f"candidates[{index}]")
-                count = len(continuation_ids(engine, tail, text, ask.include_end))
-                if len(row) + count > engine.max_length:
-                    raise PromptTooLong(
-                        f"the prompt ({len(row)} tokens) and candidates[{index}] ({count}) exceed the limit of "
-                        f"{engine.max_length} tokens"
-                    )
+            self._longest(ask, len(row), ask.candidates, "candidates", ask.include_end)
         if ask.names:
-            longest = max(self._name_lengths(ask))
-            if len(row) + longest > engine.max_length:
-                raise PromptTooLong(
-                    f"the prompt ({len(row)} tokens) and the longest name ({longest}) exceed the limit of "
-                    f"{engine.max_length} tokens"
-                )
+            # Their trie is kept for the next request, so that all of them together are no more than a prompt may be.
+            self._check_characters("".join(ask.names), "names")
+            longest = self._longest(ask, len(row), ask.names, "names", include_end=True)
             ask.options = replace(ask.options, max_new_tokens=longest, min_new_tokens=0)
         limit = min(ask.options.max_new_tokens, engine.max_length - len(row))
         least = min(ask.options.min_new_tokens, limit)
@@ -127,19 +117,34 @@ class Service:
         ask.options = replace(ask.options, max_new_tokens=limit, min_new_tokens=least)
         self.thread.check(ask)
 
-    def _name_lengths(self, ask: Ask) -> Iterator[int]:
+    def _longest(self, ask: Ask, num_read: int, texts: Sequence[str], field: str, include_end: bool) -> int:
+        """Tokens of the longest of some texts behind a prompt of `num_read`. Raises Refusal for one that does not fit,
+        and for one without any token: what is only white space would be the most probable of all."""
         tail = trailing_text(ask.document)
-        for index, name in enumerate(ask.names):
-            self._check_characters(name, f"names[{index}]")
-            length = len(continuation_ids(self.engine, tail, name, include_end=True))
-            if length < 2:
-                raise UsageError(f"names[{index}] is empty")
-            yield length
+        longest = 0
+        for index, text in enumerate(texts):
+            param = f"{field}[{index}]"
+            self._check_characters(text, param)
+            count = len(continuation_ids(self.engine, tail, text, include_end))
+            if count == include_end:
+                raise Refusal(400, f"{param}: nothing is left of it as tokens; write a word", param=param)
+            if num_read + count > self.engine.max_length:
+                raise _too_long(
+                    f"the prompt ({num_read} tokens) and this text ({count}) exceed the limit of "
+                    f"{self.engine.max_length} tokens",
+                    param,
+                )
+            longest = max(longest, count)
+        return longest
 
     def _check_characters(self, text: str, param: str) -> None:
         most = self.engine.max_length * _MOST_CHARACTERS_A_TOKEN
         if len(text) > most:
-            raise PromptTooLong(f"a text of {len(text)} characters is more than {self.engine.max_length} tokens")
+            raise _too_long(f"{len(text)} characters are more than {self.engine.max_length} tokens", param)
+
+
+def _too_long(message: str, param: str) -> Refusal:
+    return Refusal(400, f"{param}: {message}", code="context_length_exceeded", param=param)
 
 
 class Ticket:
@@ -152,6 +157,7 @@ class Ticket:
         self._asks: list[Ask] = []
         self._waits = True
         self.arrived = time.monotonic()
+        self.deadline = self.arrived + service.options.deadline_s
         service.waiting(+1)
 
     async def ask(
@@ -169,13 +175,12 @@ class Ticket:
         names: Sequence[str] = (),
     ) -> None:
         """Hand prompts to the engine; the events come from `events`. Raises Refusal for what can never be answered."""
-        deadline = self.arrived + self._service.options.deadline_s
         for index, document in enumerate(documents):
             ask = Ask(
                 document=document,
                 kind=kind,
                 options=decoding,
-                deadline=deadline,
+                deadline=self.deadline,
                 listener=self._listener(index),
                 top=top,
                 echo=echo,
@@ -184,12 +189,22 @@ class Ticket:
                 include_end=include_end,
                 names=tuple(names),
                 arrived=self.arrived,
+                request=self,
             )
             await self._service.encode(ask, param)
             self._asks.append(ask)
         for ask in self._asks:
             self._service.metrics.read(len(ask.row))
             self._service.thread.submit(ask)
+
+    @asynccontextmanager
+    async def in_time(self) -> AsyncIterator[None]:
+        """A block that the deadline ends, as what the engine does for the request. Raises the Refusal then."""
+        try:
+            async with asyncio.timeout(self.deadline - time.monotonic()):
+                yield
+        except TimeoutError as error:
+            raise too_late() from error
 
     @property
     def num_prompt_tokens(self) -> int:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from kosmos.serving.refusals import Refusal
+from kosmos.serving.refusals import Refusal, internal_error
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +101,5 @@ class EventStream(Response):
             await write(b"data: " + to_json(refusal.body()) + b"\n\n")
         except Exception:
             logger.exception("a stream broke off")
-            broken = Refusal(500, "internal error; the server's log has more", type="server_error")
-            await write(b"data: " + to_json(broken.body()) + b"\n\n")
+            await write(b"data: " + to_json(internal_error().body()) + b"\n\n")
         await write(b"", more=False)

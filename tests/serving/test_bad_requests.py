@@ -92,7 +92,7 @@ def test_bad_chats(client: Any, request_fields: dict[str, Any], param: str | Non
         ({"prompt": "a", "logprobs": 2, "extra_body": {"num_beams": 2}}, "logprobs", "num_beams"),
         ({"prompt": "a", "extra_body": {"names": []}}, "names", "at least 1"),
         ({"prompt": "a", "extra_body": {"names": ["a", "a"]}}, "names", "twice"),
-        ({"prompt": "a", "extra_body": {"names": [" "]}}, "prompt", "names[0] is empty"),
+        ({"prompt": "a", "extra_body": {"names": [" "]}}, "names[0]", "nothing is left"),
         ({"prompt": "a", "extra_body": {"names": ["a"]}, "stop": "a"}, "names", "leave out"),
         ({"prompt": "dogs " * 9000}, "prompt", "tokens"),
         ({"prompt": "a", "n": 100, "temperature": 1}, "n", "limit is 8"),
