@@ -163,9 +163,21 @@ def test_a_process_that_is_killed(tmp_path: Path, victim: str, number: signal.Si
     command = [sys.executable, "-m", "kosmos", "data", "verify", "x.jsonl.gz", "--reader", "jsonl", "--workers", "1"]
     with subprocess.Popen(command, cwd=tmp_path, text=True, stdout=-1, stderr=-1, env=environment()) as running:
         worker = child_of(running.pid)
+        wait_until_open(worker, "x.jsonl.gz")  # before that it may be told to end in the midst of Python's own start
         os.kill(worker if victim == "worker" else running.pid, number)
         out, err = running.communicate(timeout=60)
     assert (running.returncode, out, err) == (code, "", f"kosmos: error: {message}\n")
+
+
+def wait_until_open(pid: int, name: str) -> None:
+    """Wait for a process to have a file of this name open."""
+    for _ in range(3000):
+        for link in Path(f"/proc/{pid}/fd").glob("*"):
+            with contextlib.suppress(OSError):
+                if link.readlink().name == name:
+                    return
+        time.sleep(0.01)
+    raise AssertionError(f"{name} was not opened")
 
 
 def child_of(pid: int) -> int:
