@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     import_modules(args.modules)
     from kosmos.document import Document
     from kosmos.serving.guards import refuse_unsafe
-    from kosmos.serving.lifecycle import bind, serve
+    from kosmos.serving.lifecycle import bind, listen, serve
 
     refuse_unsafe(options)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
@@ -74,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
         host, port = bound.getsockname()[:2]
         engine = open_engine(args, max_slots=args.max_slots)
         engine.generate([Document()], 2)  # packs the weights, and shows that the model runs
+        listen(bound, options)
         address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         page = f"page {address}/, " if options.page else ""
         print(f"kosmos serve: {options.model_name}: {page}OpenAI base URL {address}/v1; Ctrl-C stops", flush=True)

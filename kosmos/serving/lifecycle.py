@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 # How long the connections may take to close once everything was answered, in seconds.
 _LAST_BYTES_S = 5
+# Connections that may wait for the server to take them.
+_BACKLOG = 2048
 
 
 def bind(options: ServeOptions) -> socket.socket:
@@ -32,11 +34,23 @@ def bind(options: ServeOptions) -> socket.socket:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(address)
     except OSError as error:
-        raise UsageError(
-            f"cannot listen at {options.host}, port {options.port}: {error.strerror or error}; choose another --port "
-            "(0 takes a free one) or --host"
-        ) from error
+        raise _port_taken(options, error) from error
     return made
+
+
+def listen(bound: socket.socket, options: ServeOptions) -> None:
+    """Let clients connect. Raises UsageError when another server, bound as early, listens there already."""
+    try:
+        bound.listen(_BACKLOG)
+    except OSError as error:
+        raise _port_taken(options, error) from error
+
+
+def _port_taken(options: ServeOptions, error: OSError) -> UsageError:
+    return UsageError(
+        f"cannot listen at {options.host}, port {options.port}: {error.strerror or error}; choose another --port "
+        "(0 takes a free one) or --host"
+    )
 
 
 def serve(engine: Engine, options: ServeOptions, bound: socket.socket) -> None:

@@ -76,6 +76,20 @@ def test_a_drain_that_is_too_short_is_told(folder: Path, tmp_path: Path) -> None
         assert "answers unfinished after 0.05 s; --drain gives more time" in server.logged()
 
 
+def test_two_servers_that_bind_one_port_at_once() -> None:
+    """Both may bind while neither listens; the second to listen says so."""
+    from kosmos.errors import UsageError
+    from kosmos.serving.lifecycle import bind, listen
+    from kosmos.serving.options import ServeOptions
+
+    with bind(ServeOptions(port=0)) as first:
+        options = ServeOptions(port=first.getsockname()[1])
+        with bind(options) as second:
+            listen(first, options)
+            with pytest.raises(UsageError, match=f"cannot listen at 127.0.0.1, port {options.port}: Address already"):
+                listen(second, options)
+
+
 def test_a_port_in_use(folder: Path, kosmos: Command) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
