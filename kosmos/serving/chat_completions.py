@@ -36,8 +36,9 @@ class ChatCompletions:
             raise Refusal(400, "top_logprobs: only with logprobs", param="top_logprobs")
         if form.max_tokens == 0:
             raise Refusal(400, "max_tokens is 0; it must be at least 1", param="max_tokens")
-        most = form.max_completion_tokens if form.max_completion_tokens is not None else form.max_tokens
-        decoding = decoding_of(form, most, options.max_new_tokens, options)
+        newer = form.max_completion_tokens is not None
+        most, name = (form.max_completion_tokens, "max_completion_tokens") if newer else (form.max_tokens, "max_tokens")
+        decoding = decoding_of(form, most, options.max_new_tokens, options, name)
         top = (form.top_logprobs or 0) if self._logprobs else None
         if top and decoding.num_beams > 1:
             raise Refusal(400, "top_logprobs: not with num_beams, only logprobs", param="top_logprobs")

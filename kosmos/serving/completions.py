@@ -48,6 +48,8 @@ class Completions:
         if form.names is not None and form.num_beams is None:
             form.num_beams = max(_NAME_BEAMS, self._num_choices)
         decoding = decoding_of(form, form.max_tokens, _DEFAULT_TOKENS, options)
+        if (count := len(self._prompts) * self._num_choices) > options.max_choices:
+            raise Refusal(400, f"{count} answers in all are over the limit of {options.max_choices}", param="n")
         if form.names is not None:
             self._check_names(form.names)
         if form.logprobs and decoding.num_beams > 1:

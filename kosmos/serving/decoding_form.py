@@ -11,12 +11,17 @@ from kosmos.serving.refusals import Refusal
 from kosmos.serving.schemas import DecodingForm
 
 
-def decoding_of(form: DecodingForm, max_tokens: int | None, default: int, options: ServeOptions) -> Decoding:
-    """What is asked for; `default`: most tokens when the request says nothing. Raises Refusal."""
+def decoding_of(
+    form: DecodingForm, max_tokens: int | None, default: int, options: ServeOptions, name: str = "max_tokens"
+) -> Decoding:
+    """What is asked for; `default`: most tokens when the request says nothing; `name`: the field that says it.
+
+    Raises Refusal.
+    """
     results, beams = form.n or 1, form.num_beams or 1
     _limit("n", results, options.max_results)
     _limit("num_beams", beams, options.max_beams)
-    _limit("max_tokens", max_tokens or 0, options.max_new_tokens)
+    _limit(name, max_tokens or 0, options.max_new_tokens)
     if form.stream_options is not None and not form.stream:
         raise Refusal(400, "stream_options: only with stream", param="stream_options")
     temperature = form.temperature or 0.0

@@ -37,7 +37,8 @@ _SECURITY_HEADERS = (
 )
 _PREFLIGHT = (
     (b"access-control-allow-methods", b"GET, POST"),
-    (b"access-control-allow-headers", b"authorization, content-type"),
+    # OpenAI's client sends names of its own; `*` takes all but the first.
+    (b"access-control-allow-headers", b"authorization, content-type, *"),
     (b"access-control-max-age", b"600"),
 )
 

@@ -53,8 +53,9 @@ def openapi_document(api: FastAPI, options: ServeOptions) -> dict[str, Any]:
                 ("n", options.max_results),
                 ("num_beams", options.max_beams),
                 ("max_tokens", options.max_new_tokens),
+                ("max_completion_tokens", options.max_new_tokens),
             ):
-                for choice in properties[name]["anyOf"]:
+                for choice in properties.get(name, {"anyOf": ()})["anyOf"]:
                     if choice.get("type") == "integer":
                         choice["maximum"] = most
         if options.api_keys:

@@ -15,6 +15,7 @@ class ServeOptions:
     max_body_bytes, body_timeout_s   of one request's body
     max_parts, max_messages, max_images, max_image_bytes, max_image_pixels   of one request
     max_new_tokens, max_beams, max_results, max_candidates   the most that a request may ask for
+    max_choices      answers to all prompts of a request together: n times the prompts
     queue_size       requests that may wait; one more is answered 429
     deadline_s       from a request's arrival to its last token
     drain_s          how long the promised answers may take after SIGTERM
@@ -45,6 +46,7 @@ class ServeOptions:
     max_beams: int = 8
     max_results: int = 8
     max_candidates: int = 64
+    max_choices: int = 64
     queue_size: int = 64
     deadline_s: float = 120.0
     drain_s: float = 30.0

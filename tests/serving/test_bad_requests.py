@@ -96,6 +96,7 @@ def test_bad_chats(client: Any, request_fields: dict[str, Any], param: str | Non
         ({"prompt": "a", "extra_body": {"names": ["a"]}, "stop": "a"}, "names", "leave out"),
         ({"prompt": "dogs " * 9000}, "prompt", "tokens"),
         ({"prompt": "a", "n": 100, "temperature": 1}, "n", "limit is 8"),
+        ({"prompt": ["a"] * 33, "n": 2, "temperature": 1}, "n", "66 answers in all"),
     ],
 )
 def test_bad_completions(client: Any, fields: dict[str, Any], param: str, words: str) -> None:
@@ -103,3 +104,11 @@ def test_bad_completions(client: Any, fields: dict[str, Any], param: str, words:
         client.completions.create(**{"model": MODEL, "max_tokens": 2, **fields})
     assert caught.value.param == param
     assert words in caught.value.body["message"]
+
+
+@pytest.mark.parametrize("text", [" ", "\u200b", "\ufeff"])
+def test_a_candidate_without_a_token(client: Any, text: str) -> None:
+    """Its sum would be 0, so it would be the best of all."""
+    with pytest.raises(openai.BadRequestError, match="nothing is left") as caught:
+        client.post("/score", body={"prompt": "a", "candidates": ["cat", text]}, cast_to=object)
+    assert caught.value.param == "candidates[1]"

@@ -44,7 +44,7 @@ def test_every_endpoint_and_error_is_described(document: Any) -> None:
 def test_the_servers_own_limits_are_in_it(document: Any) -> None:
     chat = document["components"]["schemas"]["ChatRequest"]["properties"]
     assert chat["model"]["enum"] == [MODEL, None]
-    for name, most in (("num_beams", 3), ("n", 2), ("max_tokens", 99)):
+    for name, most in (("num_beams", 3), ("n", 2), ("max_tokens", 99), ("max_completion_tokens", 99)):
         (number,) = (choice for choice in chat[name]["anyOf"] if choice["type"] == "integer")
         assert number["maximum"] == most
     assert document["components"]["schemas"]["ScoreRequest"]["properties"]["candidates"]["maxItems"] == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import logging
@@ -182,6 +183,29 @@ def test_the_deadline(engine: Engine, fields: dict[str, Any]) -> None:
         assert live.service.thread.num_slots_used == 0
         live.brake.seconds = 0.0
         assert client.completions.create(model=MODEL, prompt="the", max_tokens=2).usage.completion_tokens >= 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_deadline_spans_the_pictures(engine: Engine, monkeypatch: pytest.MonkeyPatch, stream: bool) -> None:
+    from kosmos.serving import prompts
+
+    async def never(*_: Any) -> Any:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(prompts, "read_picture", never)
+    content = [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "data:"}}]
+    with running(engine, ServeOptions(deadline_s=0.2)) as live, client_of(live) as client:
+        with pytest.raises(openai.InternalServerError) as late:
+            client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": content}], stream=stream)
+        assert (late.value.status_code, late.value.code) == (504, "deadline_exceeded")
+        assert live.service.num_promised == live.service._num_waiting == 0
+
+
+def test_tokens_of_beams_are_counted(engine: Engine) -> None:
+    with running(engine) as live, client_of(live) as client:
+        made = client.completions.create(model=MODEL, prompt="the", max_tokens=5, n=2, extra_body={"num_beams": 2})
+        figure = live.service.metrics.registry.get_sample_value
+        assert figure("kosmos_tokens_total", {"kind": "generated"}) == made.usage.completion_tokens > 0
 
 
 def test_a_stream_that_is_cut_ends_with_the_error(engine: Engine) -> None:
