@@ -22,8 +22,8 @@ from benchmarks.data import synthetic
 from kosmos.config import Precision
 from kosmos.document import Document, Text
 from kosmos.inference.engine import Engine
-from kosmos.interop.kosmos2 import native_tensors
-from kosmos.interop.kosmos2_config import native_config
+from kosmos.interop.kosmos2.config import native_config
+from kosmos.interop.kosmos2.conversion import native_tensors
 from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
 from kosmos.tokenizer import Tokenizer

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
 
     kind = folder_kind(args.folder)
     if kind == "kosmos-2":
-        from kosmos.interop.kosmos2 import import_kosmos2
+        from kosmos.interop.kosmos2.conversion import import_kosmos2
 
         import_kosmos2(
             args.folder,
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     if args.truncate_vocabulary or args.tokenizer is not None:
         raise UsageError("--truncate-vocabulary and --tokenizer are for Kosmos-2; leave them out")
     if kind == "kosmos1":
-        from kosmos.interop.transformers_return import import_exported
+        from kosmos.interop.transformers.importing import import_exported
 
         import_exported(args.folder, args.out, check=not args.skip_check)
         print(f"{args.out}: written")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,8 +12,9 @@ from torch import Tensor
 from kosmos.config import VisionConfig
 from kosmos.config_files import dump_yaml
 from kosmos.errors import DataError
-from kosmos.interop.kosmos2_processor import read_preprocessing
+from kosmos.interop.preprocessing import read_preprocessing
 from kosmos.interop.self_check import TOLERANCE, quiet_transformers
+from kosmos.interop.stored_weights import check_indexes
 from kosmos.model import weights
 from kosmos.model.clip_tower import load_clip, read_clip, stored_vision
 
@@ -41,9 +41,9 @@ def import_clip(folder: Path, out: Path, *, check: bool = True, say: Say = print
     supported, DataError or StorageError when weights are missing or damaged, UsageError when `out` exists.
     """
     weights.refuse_existing(out)
+    check_indexes(folder)
     fields, notes = read_preprocessing(folder)
-    normalization: dict[str, Any] = {name: tuple(map(float, values)) for name, values in fields.items()}
-    config = stored_vision(str(folder), **normalization)
+    config = stored_vision(str(folder), **fields)
     with quiet_transformers():
         model = read_clip(str(folder))
     count = sum(parameter.numel() for parameter in model.parameters())

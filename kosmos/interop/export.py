@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from kosmos.config import ModelConfig
-from kosmos.config_files import save_config
-from kosmos.errors import DataError, UsageError
-from kosmos.interop.model_card import CARD_FILE, Format, exported_card
-from kosmos.interop.self_check import compare_logits, make_probes, native_logits
+from kosmos.errors import DataError
+from kosmos.interop.model_card import Format, exported_card
+from kosmos.interop.native_folder import write_native
+from kosmos.interop.self_check import check_conversion, native_logits
 from kosmos.model import weights
 from kosmos.processor import Processor
-from kosmos.runs import CONFIG_FILE, WEIGHTS_FILE, resolve
-from kosmos.storage import write_atomic
+from kosmos.runs import resolve
 
 Say = Callable[[str], None]
 
@@ -32,52 +29,31 @@ def export(
     """
     weights.refuse_existing(out)
     folder = resolve(run)
+    card = partial(exported_card, run, folder, format, licence)
     if format == "kosmos":
-        _export_kosmos(folder, out, exported_card(run, folder, format, licence), check, say)
+        _export_kosmos(folder, out, card(), check, say)
     elif format == "kosmos2":
-        from kosmos.interop.kosmos2 import export_kosmos2
+        from kosmos.interop.kosmos2.conversion import export_kosmos2
 
-        export_kosmos2(folder, out, card=partial(exported_card, run, folder, format, licence), check=check, say=say)
-    elif not check:
-        raise UsageError("--skip-check: the transformers form is always checked; leave the option out")
+        export_kosmos2(folder, out, card=card, check=check, say=say)
     else:
-        _export_transformers(folder, out, exported_card(run, folder, format, licence), say)
+        from kosmos.interop.transformers.exporting import export_folder
+
+        export_folder(folder, out, card=card, check=check, say=say)
 
 
 def _export_kosmos(folder: Path, out: Path, card: str, check: bool, say: Say) -> None:
     processor = Processor.load(folder)
-    config = _without_paths(processor.config)
+    # Without the folders of this machine that its parts once started from.
+    config = weights.without_pretrained(processor.config)
+    processor = Processor(processor.tokenizer, config, processor.chat_format)
     tensors = weights.read_tensors(folder)
 
     def fill(temporary: Path) -> None:
-        processor.save(temporary)
-        save_config(config, temporary / CONFIG_FILE)
-        weights.save_tensors(tensors, temporary / WEIGHTS_FILE)
-        write_atomic(temporary / CARD_FILE, card.encode())
+        write_native(temporary, processor, tensors, card)
         written = weights.read_tensors(temporary)
         if written.keys() != tensors.keys() or not all(torch.equal(written[name], tensors[name]) for name in tensors):
             raise DataError(f"{out}: the weights read back are not those written; nothing was kept")
-        if not check:
-            say("warning: the check of both sides' logits was left out (--skip-check)")
-            return
-        probes = make_probes(processor)
-        compare_logits(probes, partial(native_logits, folder, probes), partial(native_logits, temporary, probes), say)
-
-    weights.write_folder(out.absolute(), fill)
-
-
-def _without_paths(config: ModelConfig) -> ModelConfig:
-    """The configuration without the folders of this machine that its parts once started from."""
-    vision = None if config.vision is None else replace(config.vision, pretrained=None)
-    return replace(config, vision=vision, resampler=replace(config.resampler, pretrained=None))
-
-
-def _export_transformers(folder: Path, out: Path, card: str, say: Say) -> None:
-    from kosmos.interop.transformers_export import export_folder
-
-    def fill(temporary: Path) -> None:
-        largest = export_folder(folder, temporary)
-        say(f"check: logits of both sides differ by at most {largest:.1e} of the largest one")
-        write_atomic(temporary / CARD_FILE, card.encode())
+        check_conversion(processor, partial(native_logits, folder), partial(native_logits, temporary), say, check)
 
     weights.write_folder(out.absolute(), fill)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
 from kosmos.errors import DataError
+from kosmos.interop.stored_json import read_json
 from kosmos.runs import CONFIG_FILE
 
 Kind = Literal["kosmos-2", "kosmos1", "clip"]
@@ -26,10 +26,7 @@ def folder_kind(folder: Path) -> Kind:
         if (folder / CONFIG_FILE).is_file():
             raise DataError(f"{folder}: a folder of kosmos already; every verb reads it as it is")
         raise DataError(f"{folder}: no config.json here: give a folder in transformers' form, downloaded before")
-    try:
-        kind = json.loads(file.read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError) as error:
-        raise DataError(f"{file}: cannot be read as a configuration: {error}") from error
-    if kind not in _KINDS:
+    kind = read_json(file).get("model_type")
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise DataError(f"{file}: model_type is '{kind}'; what can be imported: {', '.join(_KINDS)}")
     return _KINDS[kind]

@@ -72,10 +72,9 @@ def imported_card(folder: Path, processor: Processor) -> str:
     return _page(folder.absolute().name, front, sections)
 
 
-def returned_card(source: Path, folder: Path) -> str:
-    """The card of a model that comes back from a transformers folder `source`; `folder` has its files already."""
+def returned_card(source: Path, processor: Processor) -> str:
+    """The card of a model that comes back from a transformers folder `source`."""
     front = _stored_front(source)
-    processor = Processor.load(folder)
     licence = str(front.get("license") or "unknown")
     sections = {
         "The model": _model(processor.config, "a transformers folder, where it may have been trained further"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -83,11 +84,28 @@ def quiet_transformers() -> Iterator[None]:
     """No progress bars of transformers while it loads or saves."""
     from transformers.utils import logging
 
+    shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
         yield
     finally:
-        logging.enable_progress_bar()
+        if shown:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def transformers_loads(folder: Path) -> Iterator[None]:
+    """Quietly; DataError for the many types that transformers raises of a folder that it cannot load."""
+    try:
+        with quiet_transformers():
+            yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise DataError(f"{folder}: transformers cannot load it: {lines[0]}") from error
 
 
 @torch.no_grad()
@@ -95,6 +113,21 @@ def native_logits(folder: Path, probes: Sequence[Probe]) -> list[Tensor]:
     """Logits [T, V] of a folder of ours for each probe."""
     model = Kosmos.from_pretrained(folder)
     return [model.head(model(probe.batch))[0].float() for probe in probes]
+
+
+def check_conversion(
+    processor: Processor,
+    original: Callable[[list[Probe]], list[Tensor]],
+    converted: Callable[[list[Probe]], list[Tensor]],
+    say: Callable[[str], None],
+    check: bool = True,
+) -> None:
+    """`compare_logits` of both sides on `make_probes`; without `check`, what was left out is said."""
+    if not check:
+        say("warning: the check of both sides' logits was left out (--skip-check)")
+        return
+    probes = make_probes(processor)
+    compare_logits(probes, partial(original, probes), partial(converted, probes), say)
 
 
 def compare_logits(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from kosmos.errors import DataError, StorageError
+from kosmos.interop.stored_json import read_json
 
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _BIN, _BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
@@ -20,7 +22,8 @@ def read_stored_weights(folder: Path) -> dict[str, Tensor]:
     """All tensors by name; files are mapped into memory, not copied. safetensors is taken where there are both.
 
     A .bin file is read with `weights_only`, so that it cannot run code. Raises DataError when there are no weights or
-    a part is missing, StorageError when a file is damaged or holds something else than tensors.
+    a part is missing, StorageError when a file is damaged, holds something else than tensors, or an index names a file
+    outside of the folder.
     """
     if (folder / _SINGLE).is_file():
         return _read(folder / _SINGLE, _read_safetensors)
@@ -33,16 +36,31 @@ def read_stored_weights(folder: Path) -> dict[str, Tensor]:
     raise DataError(f"{folder}: no weights here: neither {_SINGLE}, {_INDEX} nor {_BIN}")
 
 
-def _read_parts(folder: Path, index: str, reader: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
+def check_indexes(folder: Path) -> None:
+    """Raise what `read_stored_weights` does of a damaged index, or one that names files outside of the folder."""
+    for index in (_INDEX, _BIN_INDEX):
+        if (folder / index).is_file():
+            _weight_map(folder, index)
+
+
+def _weight_map(folder: Path, index: str) -> dict[str, str]:
+    """In which file of the folder each tensor is."""
     try:
-        weight_map = json.loads((folder / index).read_text(encoding="utf-8"))["weight_map"]
-        files = sorted(set(weight_map.values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        weight_map = dict(read_json(folder / index)["weight_map"])
+    except (DataError, KeyError, TypeError, ValueError) as error:
         raise StorageError(f"{folder / index}: damaged: not an index of weights") from error
-    tensors: dict[str, Tensor] = {}
-    for name in files:
+    for name in weight_map.values():
+        if not isinstance(name, str):
+            raise StorageError(f"{folder / index}: damaged: {name!r} is no name of a file")
         if Path(name).name != name:
             raise StorageError(f"{folder / index}: names a file outside of its folder: {name}")
+    return weight_map
+
+
+def _read_parts(folder: Path, index: str, reader: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
+    weight_map = _weight_map(folder, index)
+    tensors: dict[str, Tensor] = {}
+    for name in sorted(set(weight_map.values())):
         if not (folder / name).is_file():
             raise DataError(f"{folder / name}: missing, {index} lists it; fetch it again")
         part = _read(folder / name, reader)
@@ -55,6 +73,11 @@ def _read_parts(folder: Path, index: str, reader: Callable[[Path], dict[str, Ten
 def _read(file: Path, reader: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
     try:
         return reader(file)
+    except pickle.UnpicklingError as error:  # torch's own message advises to run the code
+        raise StorageError(
+            f"{file}: cannot read the weights: damaged, or it holds more than tensors, which is not read as it may run "
+            "code; ask for safetensors"
+        ) from error
     except Exception as error:  # torch and safetensors raise many types for a damaged file
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise StorageError(f"{file}: cannot read the weights: {lines[0]}") from error
@@ -66,7 +89,8 @@ def _read_safetensors(file: Path) -> dict[str, Tensor]:
 
 
 def _read_bin(file: Path) -> dict[str, Tensor]:
-    loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    # Files from before torch 1.6 are no zip archives and cannot be mapped.
+    loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     if not isinstance(loaded, dict) or not all(isinstance(tensor, Tensor) for tensor in loaded.values()):
         raise TypeError("not a mapping of names to tensors")
     return dict(loaded)

@@ -79,7 +79,7 @@ def test_a_clip_folder_becomes_a_tower(folder: Path, kosmos_here: Command) -> No
     [
         (["nowhere", "out"], 3, "nowhere: no config.json here: give a folder in transformers' form"),
         (["bert", "out"], 3, "model_type is 'bert'; what can be imported: kosmos-2, kosmos1, clip, clip_vision_model"),
-        (["broken", "out"], 3, "config.json: cannot be read as a configuration"),
+        (["broken", "out"], 3, "config.json: cannot be read as JSON"),
         (["ours", "out"], 3, "ours: a folder of kosmos already; every verb reads it as it is"),
         (["clip", "out", "--truncate-vocabulary"], 2, "--truncate-vocabulary and --tokenizer are for Kosmos-2"),
         (["kosmos-2", "cat.png"], 2, "cat.png: exists already; choose another folder or remove it"),

@@ -11,7 +11,7 @@ import pytest
 
 from kosmos.config_files import parse_yaml
 from kosmos.interop.clip_folder import recipe_part
-from kosmos.interop.kosmos2_names import PREFIXES
+from kosmos.interop.kosmos2.names import PREFIXES
 from kosmos.model.clip_tower import stored_vision
 from tests.cli.tiny_run import COLOURS, png
 from tests.documents.reading import REPOSITORY, blocks

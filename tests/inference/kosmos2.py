@@ -11,8 +11,8 @@ from transformers import Kosmos2Config, Kosmos2ForConditionalGeneration
 from kosmos.batch import collate
 from kosmos.document import Document
 from kosmos.inference.engine import Engine
-from kosmos.interop.kosmos2 import native_tensors
-from kosmos.interop.kosmos2_config import native_config
+from kosmos.interop.kosmos2.config import native_config
+from kosmos.interop.kosmos2.conversion import native_tensors
 from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
 from kosmos.tokenizer import Tokenizer

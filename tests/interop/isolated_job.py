@@ -20,7 +20,7 @@ from kosmos.document import Document, Image, Segment, Text
 from kosmos.evaluation.fixtures import write_fixture
 from kosmos.inference.engine import Engine
 from kosmos.inference.generation import Decoding
-from kosmos.interop.transformers_export import export_folder
+from kosmos.interop.transformers.exporting import export_folder
 from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
 from kosmos.runs import resolve
@@ -83,7 +83,7 @@ def write_job(job: Path, sources: Mapping[str, Path]) -> None:
         PIL.Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(job / name)
     folders: dict[str, Any] = {}
     for name, source in sources.items():
-        export_folder(source, job / name)
+        export_folder(resolve(source), job / name)
         folders[name] = _expected(job, source)
     first = next(iter(sources))
     seeing = next(name for name in sources if folders[name]["vision"])

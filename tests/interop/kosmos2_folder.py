@@ -15,9 +15,9 @@ from transformers import Kosmos2Config, Kosmos2ForConditionalGeneration, XLMRobe
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.kosmos2.processing_kosmos2 import Kosmos2Processor
 
-from kosmos.interop.kosmos2 import export_kosmos2, import_kosmos2
-from kosmos.interop.kosmos2_processor import SENTENCEPIECE_FILE
-from kosmos.interop.sentencepiece_file import precompiled_charsmap
+from kosmos.interop.kosmos2.conversion import export_kosmos2, import_kosmos2
+from kosmos.interop.kosmos2.processor import SENTENCEPIECE_FILE
+from kosmos.interop.kosmos2.sentencepiece_file import precompiled_charsmap
 from kosmos.tokenizer import Tokenizer
 from tests.model.tiny import shake
 

@@ -130,3 +130,22 @@ def test_an_existing_folder_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "tower" / "mine").write_text("mine", encoding="utf-8")
     with pytest.raises(UsageError, match="tower: exists already"):
         import_clip(tmp_path / "clip", tmp_path / "tower", say=lambda line: None)
+
+
+def test_an_index_does_not_lead_out_of_the_folder(tmp_path: Path) -> None:
+    write_clip(tmp_path / "clip")
+    names = load_file(tmp_path / "clip" / WEIGHTS)
+    (tmp_path / "clip" / WEIGHTS).rename(tmp_path / "elsewhere.safetensors")
+    index = {"metadata": {}, "weight_map": dict.fromkeys(names, "../elsewhere.safetensors")}
+    (tmp_path / "clip" / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(StorageError, match=r"names a file outside of its folder: \.\./elsewhere"):
+        import_clip(tmp_path / "clip", tmp_path / "tower")
+    assert not (tmp_path / "tower").exists()
+
+
+def test_a_configuration_of_wrong_types_is_named(tmp_path: Path) -> None:
+    write_clip(tmp_path / "clip")
+    file = tmp_path / "clip" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"num_hidden_layers": "two"}))
+    with pytest.raises(DataError, match="no CLIP configuration here"):
+        import_clip(tmp_path / "clip", tmp_path / "tower")

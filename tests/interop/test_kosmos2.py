@@ -18,10 +18,10 @@ from transformers import AutoProcessor, Kosmos2Config, Kosmos2ForConditionalGene
 
 import kosmos
 from kosmos.errors import DataError, UsageError
-from kosmos.interop import kosmos2
-from kosmos.interop.kosmos2 import export_kosmos2, import_kosmos2, kosmos2_logits
-from kosmos.interop.kosmos2_config import kosmos2_config, native_config
-from kosmos.interop.kosmos2_names import PREFIXES, TIED_HEAD, kosmos2_name, native_name
+from kosmos.interop.kosmos2 import conversion
+from kosmos.interop.kosmos2.config import kosmos2_config, native_config
+from kosmos.interop.kosmos2.conversion import export_kosmos2, import_kosmos2, kosmos2_logits
+from kosmos.interop.kosmos2.names import PREFIXES, TIED_HEAD, kosmos2_name, native_name
 from kosmos.interop.self_check import make_probes, native_logits
 from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
@@ -178,8 +178,8 @@ def test_the_check_sees_a_wrong_conversion(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    right = kosmos2.native_tensors
-    monkeypatch.setattr(kosmos2, "native_tensors", lambda *given, **named: harm(right(*given, **named)))
+    right = conversion.native_tensors
+    monkeypatch.setattr(conversion, "native_tensors", lambda *given, **named: harm(right(*given, **named)))
     with pytest.raises(DataError, match="the converted model's logits differ by .*; nothing was written"):
         import_kosmos2(folders.theirs, tmp_path / "out", say=lambda line: None)
     assert nothing_but(tmp_path)
@@ -188,9 +188,9 @@ def test_the_check_sees_a_wrong_conversion(
 def test_the_check_of_an_export_sees_a_wrong_conversion(
     folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = kosmos2.kosmos2_tensors
+    right = conversion.kosmos2_tensors
     name = "vision_model.model.post_layernorm.weight"
-    monkeypatch.setattr(kosmos2, "kosmos2_tensors", lambda tensors: right(tensors) | {name: torch.ones(24)})
+    monkeypatch.setattr(conversion, "kosmos2_tensors", lambda tensors: right(tensors) | {name: torch.ones(24)})
     with pytest.raises(DataError, match="the converted model's logits differ by"):
         export_kosmos2(folders.ours, tmp_path / "out", say=lambda line: None)
     assert nothing_but(tmp_path)
@@ -208,7 +208,7 @@ def test_too_little_memory_for_the_check_is_said(
     def fails(*given: object) -> list[Tensor]:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(kosmos2, "kosmos2_logits", fails)
+    monkeypatch.setattr(conversion, "kosmos2_logits", fails)
     with pytest.raises(UsageError, match="not enough memory to run both sides of the conversion.*--skip-check"):
         import_kosmos2(folders.theirs, tmp_path / "out", say=lambda line: None)
     assert nothing_but(tmp_path)

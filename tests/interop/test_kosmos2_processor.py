@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,18 @@ from kosmos.config import ModelConfig
 from kosmos.config import replace as change
 from kosmos.document import Document, Image
 from kosmos.errors import ConfigError, DataError
-from kosmos.interop.kosmos2_processor import (
+from kosmos.interop.kosmos2.processor import (
     GROUNDING_TOKENS,
     SENTENCEPIECE_FILE,
     SENTENCES,
-    read_preprocessing,
     read_tokenizer,
     write_processor,
 )
+from kosmos.interop.kosmos2.sentencepiece_file import precompiled_charsmap
 from kosmos.interop.self_check import make_probes
-from kosmos.interop.sentencepiece_file import precompiled_charsmap
 from kosmos.processor import Processor
 from kosmos.tokenizer import Tokenizer
-from tests.interop.kosmos2_folder import IMAGE_SIZE, small_tokenizer, their_processor
+from tests.interop.kosmos2_folder import IMAGE_SIZE, edit_json, small_tokenizer, their_processor
 from tests.model.tiny import tiny_config
 
 # From transformers' own test of Kosmos-2's processor.
@@ -221,25 +221,20 @@ def test_probes_are_normalised_as_the_model_does(tokenizer: Tokenizer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stored", "notes"),
+    ("edit", "message"),
     [
-        ({"size": {"height": 224, "width": 224}, "resample": 3}, []),
-        ({"size": {"shortest_edge": 224}, "use_square_size": True}, []),
-        ({"size": {"shortest_edge": 224}}, ["crops pictures"]),
-        ({"size": 224, "resample": 2}, ["crops pictures", "does not resize bicubically"]),
+        (lambda stored: stored.pop("model"), "not a unigram tokenizer"),
+        (lambda stored: stored["added_tokens"][0].pop("id"), "an added token without id or content"),
+        (lambda stored: stored["decoder"].update(split={}), "the tokenizers library cannot read it"),
     ],
+    ids=["model", "added token", "decoder"],
 )
-def test_other_preprocessing_is_told(stored: dict[str, Any], notes: list[str], tmp_path: Path) -> None:
-    mean = [0.5, 0.5, 0.5]
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps({**stored, "image_mean": mean}), encoding="utf-8")
-    fields, found = read_preprocessing(tmp_path)
-    assert fields == {"image_mean": mean}
-    assert len(found) == len(notes)
-    assert all(part in note for part, note in zip(notes, found))
-
-
-def test_no_preprocessing_is_told(tmp_path: Path) -> None:
-    assert read_preprocessing(tmp_path) == (
-        {},
-        ["no preprocessor_config.json: pictures are normalised with CLIP's mean and deviation"],
-    )
+def test_a_damaged_tokenizer_json_is_named(
+    edit: Callable[[dict[str, Any]], object], message: str, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    processor = their_processor(tokenizer)
+    processor.save_pretrained(tmp_path)
+    (tmp_path / SENTENCEPIECE_FILE).write_bytes(tokenizer.model)
+    edit_json(tmp_path / "tokenizer.json", edit)
+    with pytest.raises(DataError, match=f"tokenizer.json: {message}|tokenizer.json: damaged: {message}"):
+        read_tokenizer(tmp_path, len(processor.tokenizer))

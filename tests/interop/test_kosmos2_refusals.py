@@ -17,9 +17,9 @@ from transformers import Kosmos2ForConditionalGeneration
 from kosmos.config import ModelConfig, VisionConfig
 from kosmos.config import replace as change
 from kosmos.errors import ConfigError, DataError, KosmosError, StorageError, UsageError
-from kosmos.interop.kosmos2 import export_kosmos2, import_kosmos2
-from kosmos.interop.kosmos2_config import kosmos2_config, reasons_against_kosmos2
-from kosmos.interop.kosmos2_names import BUFFERS, EMBEDDING, TIED_HEAD
+from kosmos.interop.kosmos2.config import kosmos2_config, reasons_against_kosmos2
+from kosmos.interop.kosmos2.conversion import export_kosmos2, import_kosmos2
+from kosmos.interop.kosmos2.names import BUFFERS, EMBEDDING, TIED_HEAD
 from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
 from tests.interop.kosmos2_folder import (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kosmos.errors import DataError
-from kosmos.interop.sentencepiece_file import precompiled_charsmap, unigram_model
+from kosmos.interop.kosmos2.sentencepiece_file import precompiled_charsmap, unigram_model
 from kosmos.tokenizer import Tokenizer
 from tests.interop.kosmos2_folder import LINES, small_tokenizer
 

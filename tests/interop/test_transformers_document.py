@@ -16,8 +16,8 @@ import pytest
 from transformers import AutoProcessor, pipeline
 
 from kosmos.document import Document, Text
-from kosmos.interop.processor_export import to_transformers
-from kosmos.interop.transformers_export import export_folder
+from kosmos.interop.transformers.exporting import export_folder
+from kosmos.interop.transformers.processor import to_transformers
 from kosmos.processor import Processor
 from tests.documents.reading import REPOSITORY
 from tests.inference.tiny import save_tiny, tiny_config, tiny_tokenizer

@@ -15,8 +15,8 @@ from kosmos.config import ModelConfig, VisionConfig, replace
 from kosmos.document import Document
 from kosmos.interop.remote_code.configuration_kosmos import KosmosConfig, KosmosTextConfig
 from kosmos.interop.remote_code.modeling_kosmos import KosmosForConditionalGeneration
-from kosmos.interop.transformers_config import from_transformers_config, to_transformers_config
-from kosmos.interop.transformers_names import from_transformers_names, to_transformers_names
+from kosmos.interop.transformers.config import from_transformers_config, to_transformers_config
+from kosmos.interop.transformers.names import from_transformers_names, to_transformers_names
 from kosmos.model.kosmos import Kosmos
 from kosmos.tokenizer import Tokenizer
 from tests.interop.twins import VARIANTS, Twins, make_twins, picture, tiny_variant
@@ -98,8 +98,8 @@ def test_names_and_configuration_there_and_back(twins: Twins) -> None:
     config = twins.ours.config
     stored = KosmosConfig(**to_transformers_config(config, twins.processor.tokenizer).to_dict())
     vision = config.vision
-    images = ([], []) if vision is None else (list(vision.image_mean), list(vision.image_std))
-    made = from_transformers_config(stored, *images)
+    images = {} if vision is None else {"image_mean": vision.image_mean, "image_std": vision.image_std}
+    made = from_transformers_config(stored, **images)
     if vision is not None and vision.kind == "conv":
         assert made.vision is not None and made.vision.kind == "conv"
         unseen = VisionConfig()  # a conv tower does not look at these

@@ -7,14 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from kosmos.interop.transformers_export import write_model
+from kosmos.interop.transformers.exporting import write_model
 from kosmos.tokenizer import Tokenizer
 from tests.interop.twins import make_twins
 
 
 def test_two_ranks_that_share_the_decoder_compute_what_one_does(tokenizer: Tokenizer, tmp_path: Path) -> None:
     twins = make_twins(tokenizer, "xpos-conv")
-    write_model(twins.ours, tokenizer, tmp_path)
+    write_model(twins.processor, dict(twins.ours.state_dict()), tmp_path)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     ran = subprocess.run(
         [*launcher, "-m", "tests.interop.two_ranks", str(tmp_path)],

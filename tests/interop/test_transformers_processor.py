@@ -18,8 +18,8 @@ from kosmos.chat_format import Turn, chat_document
 from kosmos.config import ModelConfig
 from kosmos.document import Document, Image, Text
 from kosmos.errors import UsageError
-from kosmos.interop.processor_export import save_processor, to_transformers
 from kosmos.interop.remote_code.tokenization_kosmos import MARK, RENDERED
+from kosmos.interop.transformers.processor import save_processor, to_transformers
 from kosmos.model.encoders import ImageEncoder
 from kosmos.processor import Processor
 from tests.inference.tiny import tiny_config, tiny_tokenizer

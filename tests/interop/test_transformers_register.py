@@ -15,7 +15,7 @@ import pytest
 from kosmos.document import Document, Image
 from kosmos.errors import ConfigError
 from kosmos.inference.engine import Engine
-from kosmos.interop.transformers_export import export_folder
+from kosmos.interop.transformers.exporting import export_folder
 from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
 from tests.inference.tiny import save_tiny

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from kosmos.config import ModelConfig
-from kosmos.interop.processor_export import save_processor
 from kosmos.interop.remote_code.tokenization_kosmos import MARK, RENDERED, KosmosTokenizer, escape, unescape
+from kosmos.interop.transformers.processor import save_processor
 from kosmos.processor import Processor
 from kosmos.tokenizer import Tokenizer
 from tests.inference.tiny import tiny_config, tiny_tokenizer

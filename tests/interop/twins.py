@@ -14,9 +14,9 @@ from kosmos.batch import Batch, collate
 from kosmos.config import ModelConfig, VisionConfig, replace
 from kosmos.document import Document, Image
 from kosmos.interop.remote_code.modeling_kosmos import KosmosForConditionalGeneration
-from kosmos.interop.transformers_config import to_transformers_config
-from kosmos.interop.transformers_export import generation_config
-from kosmos.interop.transformers_names import to_transformers_names
+from kosmos.interop.transformers.config import to_transformers_config
+from kosmos.interop.transformers.exporting import generation_config
+from kosmos.interop.transformers.names import to_transformers_names
 from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
 from kosmos.tokenizer import Tokenizer

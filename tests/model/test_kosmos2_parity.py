@@ -10,9 +10,9 @@ from torch import Tensor
 from transformers import Kosmos2Config, Kosmos2ForConditionalGeneration
 
 from kosmos.batch import Batch
-from kosmos.interop.kosmos2 import native_tensors
-from kosmos.interop.kosmos2_config import native_config
-from kosmos.interop.kosmos2_names import native_name
+from kosmos.interop.kosmos2.config import native_config
+from kosmos.interop.kosmos2.conversion import native_tensors
+from kosmos.interop.kosmos2.names import native_name
 from kosmos.model.kosmos import Kosmos
 from tests.model.tiny import NUM_LATENTS, SLOT_ID, loss, shake, tiny_batch
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from kosmos.config import VisionConfig
 from kosmos.errors import ConfigError, DataError, UsageError
-from kosmos.interop.sentencepiece_file import precompiled_charsmap, unigram_model
+from kosmos.interop.kosmos2.sentencepiece_file import precompiled_charsmap, unigram_model
+from kosmos.interop.stored_json import read_json
 from kosmos.processor import Processor
 from kosmos.storage import write_atomic
 from kosmos.tokenizer import SPECIALS, Tokenizer
@@ -55,23 +56,6 @@ def read_tokenizer(folder: Path, vocab_size: int, model_file: Path | None = None
     if stored is not None:
         _compare_ids(tokenizer, _ids_of_file(folder / TOKENIZER_FILE), str(folder / TOKENIZER_FILE), DataError)
     return tokenizer
-
-
-def read_preprocessing(folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """Mean and deviation of a folder's preprocessing as fields of VisionConfig, and in words what differs from ours."""
-    stored = _read_json(folder / "processor_config.json") or {}
-    found: Any = stored.get("image_processor") or _read_json(folder / "preprocessor_config.json")
-    if not isinstance(found, Mapping):
-        return {}, ["no preprocessor_config.json: pictures are normalised with CLIP's mean and deviation"]
-    fields = {name: found[name] for name in ("image_mean", "image_std") if found.get(name) is not None}
-    notes = []
-    size = found.get("size")
-    square = found.get("use_square_size") or (isinstance(size, Mapping) and "height" in size)
-    if not square:
-        notes.append("the folder's preprocessing crops pictures; here the whole picture is squeezed into the square")
-    if found.get("resample", 3) != 3:
-        notes.append("the folder's preprocessing does not resize bicubically; here it is done so")
-    return fields, notes
 
 
 def write_processor(processor: Processor, folder: Path) -> list[str]:
@@ -148,9 +132,11 @@ def _extra_specials(
 ) -> tuple[str, ...]:
     """The tokens that follow `</line>`, in the order of their ids."""
     if stored is not None:
-        added = {int(entry["id"]): str(entry["content"]) for entry in stored.get("added_tokens") or ()}
+        added = _added_tokens(stored, folder / TOKENIZER_FILE)
     elif (listed := _read_json(folder / "added_tokens.json")) is not None:
-        added = {int(index): name for name, index in listed.items()}
+        if not all(isinstance(index, int) for index in listed.values()):
+            raise DataError(f"{folder / 'added_tokens.json'}: damaged: ids are whole numbers")
+        added = {index: name for name, index in listed.items()}
     elif plain.vocab_size + len(GROUNDING_TOKENS) == vocab_size:
         return GROUNDING_TOKENS
     else:
@@ -165,10 +151,20 @@ def _extra_specials(
     return tuple(name for _, name in inside)
 
 
+def _added_tokens(stored: Mapping[str, Any], file: Path) -> dict[int, str]:
+    try:
+        return {int(entry["id"]): str(entry["content"]) for entry in stored.get("added_tokens") or ()}
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{file}: damaged: an added token without id or content") from error
+
+
 def _compare_entries(stored: Mapping[str, Any], tokenizer: Tokenizer, file: Path) -> None:
     """Raise DataError unless every entry of tokenizer.json up to `</line>` has the same id here."""
-    entries = {index: str(piece) for index, (piece, _) in enumerate(stored["model"]["vocab"])}
-    entries |= {int(entry["id"]): str(entry["content"]) for entry in stored.get("added_tokens") or ()}
+    try:
+        entries = {index: str(piece) for index, (piece, _) in enumerate(stored["model"]["vocab"])}
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{file}: not a unigram tokenizer") from error
+    entries |= _added_tokens(stored, file)
     for index, name in entries.items():
         if index < tokenizer.vocab_size and tokenizer.id_to_piece(index) != name:
             raise DataError(
@@ -180,7 +176,10 @@ def _compare_entries(stored: Mapping[str, Any], tokenizer: Tokenizer, file: Path
 def _ids_of_file(file: Path) -> list[list[int]]:
     from tokenizers import Tokenizer as FastTokenizer
 
-    fast = FastTokenizer.from_file(str(file))
+    try:
+        fast = FastTokenizer.from_file(str(file))
+    except Exception as error:  # tokenizers raises nothing more special
+        raise DataError(f"{file}: the tokenizers library cannot read it: {error}") from error
     fast.no_padding()
     fast.no_truncation()
     return [list(fast.encode(sentence, add_special_tokens=False).ids) for sentence in SENTENCES]
@@ -211,15 +210,7 @@ def _model_of_json(stored: Mapping[str, Any], where: str) -> bytes:
 
 
 def _read_json(file: Path) -> dict[str, Any] | None:
-    if not file.is_file():
-        return None
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file}: cannot be read as JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{file}: not a JSON mapping")
-    return found
+    return read_json(file) if file.is_file() else None
 
 
 def without_extras(tokenizer: Tokenizer, vocab_size: int) -> Tokenizer:

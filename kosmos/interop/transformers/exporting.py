@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import save_file
 
-from kosmos.errors import StorageError, UsageError
-from kosmos.interop.processor_export import CODE_FOLDER, save_processor
-from kosmos.interop.transformers_config import config_to_transformers, to_transformers_config
-from kosmos.interop.transformers_names import to_transformers_names
-from kosmos.interop.transformers_probe import ProbeRow, probe
-from kosmos.model.kosmos import Kosmos
-from kosmos.model.weights import write_folder
+from kosmos.errors import StorageError
+from kosmos.interop.model_card import CARD_FILE
+from kosmos.interop.self_check import Probe, check_conversion, native_logits, quiet_transformers
+from kosmos.interop.transformers.config import config_to_transformers, to_transformers_config
+from kosmos.interop.transformers.importing import logits_in_transformers
+from kosmos.interop.transformers.names import to_transformers_names
+from kosmos.interop.transformers.processor import CODE_FOLDER, save_processor
+from kosmos.model.weights import read_tensors, refuse_existing, write_folder
 from kosmos.processor import Processor
-from kosmos.runs import resolve
 from kosmos.storage import write_atomic
 from kosmos.tokenizer import Tokenizer
 
@@ -27,52 +29,48 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+Say = Callable[[str], None]
 CODE_FILES = (
     "configuration_kosmos.py",
     "modeling_kosmos.py",
     "modeling_kosmos_text.py",
     "modeling_kosmos_vision.py",
 )
-# Of the largest logit, or of 1 where all are smaller.
-TOLERANCE = 1e-5
 SHARD_BYTES = 5 * 10**9
 
 
-def export_folder(source: Path, out: Path) -> float:
-    """Write the model of `source` (a run, a step or a model folder) into the new folder `out`, or nothing at all.
+def export_folder(
+    source: Path, out: Path, *, card: Callable[[], str] | None = None, check: bool = True, say: Say = print
+) -> None:
+    """Write the model folder `source` of ours into the new folder `out`, or nothing at all.
 
-    What was written is loaded as a stranger would load it and computes a probe of text and pictures; its logits must
-    be the model's. Raises UsageError when `out` is not empty, ConfigError for what transformers cannot express,
-    StorageError when the probe comes out differently or the disk refuses. Returns the largest difference of logits, in
-    parts of the largest logit.
+    What was written is loaded as a stranger would load it and computes rows of text and pictures; its logits must be
+    the model's. Raises ConfigError for what transformers cannot express, DataError when the logits differ, UsageError
+    when `out` exists, StorageError when the disk refuses.
     """
-    out = out.absolute()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out}: exists already; choose another folder or remove it")
-    folder = resolve(source)
-    processor = Processor.load(folder)
-    model = Kosmos.from_pretrained(folder)
-    rows = probe(model, processor.tokenizer)
-    worst = 0.0
+    refuse_existing(out)
+    processor = Processor.load(source)
+    tensors = read_tensors(source)
 
     def fill(temporary: Path) -> None:
-        nonlocal worst
-        write_model(model, processor.tokenizer, temporary)
+        write_model(processor, tensors, temporary)
         save_processor(processor, temporary)
-        worst = check(temporary, rows)
+        if card is not None:
+            write_atomic(temporary / CARD_FILE, card().encode())
+        check_conversion(processor, partial(native_logits, source), partial(exported_logits, temporary), say, check)
 
-    write_folder(out, fill)
-    return worst
+    write_folder(out.absolute(), fill)
 
 
-def write_model(model: Kosmos, tokenizer: Tokenizer, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
-    """config.json, generation_config.json, the weights and the model's code, into an existing folder."""
-    config = to_transformers_config(model.config, tokenizer)
+def write_model(processor: Processor, tensors: dict[str, Tensor], folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
+    """config.json, generation_config.json, our `tensors` and the model's code, into an existing folder."""
+    config = to_transformers_config(processor.config, processor.tokenizer)
     config.architectures = ["KosmosForConditionalGeneration"]
-    config.dtype = next(model.parameters()).dtype
+    config.dtype = torch.float32
     config.save_pretrained(folder)
-    _write_json(folder / "generation_config.json", generation_config(model.config.decoder.vocab_size, tokenizer))
-    _write_weights(to_transformers_names(dict(model.state_dict())), folder, shard_bytes)
+    made = generation_config(processor.config.decoder.vocab_size, processor.tokenizer)
+    _write_json(folder / "generation_config.json", made)
+    _write_weights(to_transformers_names(tensors), folder, shard_bytes)
     for name in CODE_FILES:
         write_atomic(folder / name, (CODE_FOLDER / name).read_bytes())
 
@@ -89,24 +87,10 @@ def generation_config(vocab_size: int, tokenizer: Tokenizer) -> dict[str, Any]:
     }
 
 
-def check(folder: Path, rows: list[ProbeRow]) -> float:
-    """Largest difference of logits between an exported folder and the model, in parts of the largest logit.
-
-    The folder is loaded from its own code, as the Auto classes do. Raises StorageError above the tolerance.
-    """
-    model = load_exported(folder)
-    differences = [torch.zeros(())]
-    with torch.no_grad():
-        for row in rows:
-            found: Tensor = model(input_ids=row.token_ids, pixel_values=row.pixels, use_cache=False).logits
-            differences.append((found - row.logits).abs().max() / row.logits.abs().max().clamp(min=1.0))
-    worst = float(torch.stack(differences).max())  # Python's max would pass over NaN
-    if not worst <= TOLERANCE:
-        raise StorageError(
-            f"{folder.name}: not exported: the logits of the folder differ from the model's by {worst:.1e} of the "
-            f"largest, {TOLERANCE:.0e} is allowed; please report it with the model's config.yaml"
-        )
-    return worst
+@torch.no_grad()
+def exported_logits(folder: Path, probes: list[Probe]) -> list[Tensor]:
+    """Logits [T, V] of an exported folder, from its own code, for each probe."""
+    return logits_in_transformers(load_exported(folder), probes)
 
 
 def load_exported(folder: Path) -> PreTrainedModel:
@@ -116,19 +100,13 @@ def load_exported(folder: Path) -> PreTrainedModel:
     code into a cache of its own, by the folder's name; the copy is taken away again.
     """
     from transformers.dynamic_module_utils import get_class_from_dynamic_module
-    from transformers.utils import logging
 
     reference = json.loads((folder / "config.json").read_text(encoding="utf-8"))["auto_map"]
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
+    with quiet_transformers():
         kind: Any = get_class_from_dynamic_module(
             reference["AutoModelForImageTextToText"], folder, local_files_only=True
         )
         loaded: PreTrainedModel = kind.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-    finally:
-        if bars:
-            logging.enable_progress_bar()
     _forget_code(kind.__module__)
     return loaded.eval()
 

@@ -10,7 +10,7 @@ from kosmos.errors import UsageError
 from kosmos.processor import Processor
 from kosmos.storage import make_folder, write_atomic
 
-CODE_FOLDER = Path(__file__).parent / "remote_code"
+CODE_FOLDER = Path(__file__).parents[1] / "remote_code"
 CODE_FILES = ("tokenization_kosmos.py", "image_processing_kosmos.py", "processing_kosmos.py")
 TEMPLATE_FILE = "chat_template.jinja"
 

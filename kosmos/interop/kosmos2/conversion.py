@@ -17,23 +17,22 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from kosmos.config import ModelConfig
-from kosmos.config_files import save_config
 from kosmos.errors import ConfigError, DataError
-from kosmos.interop.kosmos2_config import kosmos2_config, native_config, notes_on_kosmos2, read_kosmos2_config
-from kosmos.interop.kosmos2_names import EMBEDDING, TIED_HEAD, kosmos2_name, native_name
-from kosmos.interop.kosmos2_processor import read_preprocessing, read_tokenizer, without_extras, write_processor
-from kosmos.interop.model_card import imported_card
-from kosmos.interop.self_check import Probe, compare_logits, make_probes, native_logits, quiet_transformers
+from kosmos.interop.kosmos2.config import kosmos2_config, native_config, notes_on_kosmos2, read_kosmos2_config
+from kosmos.interop.kosmos2.names import EMBEDDING, TIED_HEAD, kosmos2_name, native_name
+from kosmos.interop.kosmos2.processor import read_tokenizer, without_extras, write_processor
+from kosmos.interop.model_card import CARD_FILE, imported_card
+from kosmos.interop.native_folder import checked_config, fitting_tensors, write_native
+from kosmos.interop.preprocessing import read_preprocessing
+from kosmos.interop.self_check import Probe, check_conversion, native_logits, transformers_loads
 from kosmos.interop.stored_weights import read_stored_weights
 from kosmos.model import weights
-from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
-from kosmos.runs import CONFIG_FILE, WEIGHTS_FILE
+from kosmos.runs import WEIGHTS_FILE
 from kosmos.storage import write_atomic
 from kosmos.tokenizer import Tokenizer
 
 Say = Callable[[str], None]
-_HALVES = (torch.float16, torch.bfloat16)
 
 
 def import_kosmos2(
@@ -56,6 +55,7 @@ def import_kosmos2(
     theirs = read_kosmos2_config(folder)
     notes += notes_on_kosmos2(theirs, folder)
     config = native_config(theirs, where=str(folder / "config.json"), **fields)
+    config = checked_config(config, str(folder / "config.json"))
     tokenizer = read_tokenizer(folder, config.decoder.vocab_size, tokenizer_file)
     if truncate_vocabulary:
         tokenizer = without_extras(tokenizer, config.decoder.vocab_size)
@@ -71,7 +71,12 @@ def import_kosmos2(
     say(f"{folder}: Kosmos-2, {count:,} parameters, {config.decoder.vocab_size:,} entries in the vocabulary")
     for note in notes:
         say(note if note.startswith("warning") else f"note: {note}")
-    weights.write_folder(out.absolute(), partial(_fill_native, folder, processor, tensors, check, say))
+
+    def fill(temporary: Path) -> None:
+        write_native(temporary, processor, tensors, imported_card(folder, processor))
+        check_conversion(processor, partial(kosmos2_logits, folder), partial(native_logits, temporary), say, check)
+
+    weights.write_folder(out.absolute(), fill)
 
 
 def native_tensors(stored: Mapping[str, Tensor], config: ModelConfig, where: str) -> dict[str, Tensor]:
@@ -81,29 +86,13 @@ def native_tensors(stored: Mapping[str, Tensor], config: ModelConfig, where: str
     """
     if TIED_HEAD in stored and EMBEDDING in stored and not torch.equal(stored[TIED_HEAD], stored[EMBEDDING]):
         raise ConfigError(f"{where}: {TIED_HEAD} is not the embedding matrix; here the two are one")
-    expected = {name: tensor.shape for name, tensor in weights.without_values(Kosmos, config).state_dict().items()}
     renamed: dict[str, Tensor] = {}
     for name, tensor in stored.items():
         native = native_name(name)
         if native is None:
             continue
-        if name == EMBEDDING:
-            tensor = tensor[: config.decoder.vocab_size]
-        if tensor.dtype in _HALVES:
-            tensor = tensor.float()
-        if tensor.dtype != torch.float32:
-            raise DataError(f"{where}: {name} is of type {tensor.dtype}; weights are float32, or half of it")
-        if native in expected and tensor.shape != expected[native]:
-            raise DataError(f"{where}: {name} is {list(tensor.shape)}, but config.json says {list(expected[native])}")
-        renamed[native] = tensor
-    missing, unknown = sorted(expected.keys() - renamed.keys()), sorted(renamed.keys() - expected.keys())
-    if missing or unknown:
-        shown = ", ".join(kosmos2_name(name) for name in (missing + unknown)[:3])
-        raise DataError(
-            f"{where}: weights and config.json do not fit: {len(missing)} tensors missing, {len(unknown)} too many "
-            f"({shown})"
-        )
-    return renamed
+        renamed[native] = tensor[: config.decoder.vocab_size] if name == EMBEDDING else tensor
+    return fitting_tensors(renamed, config, where, kosmos2_name)
 
 
 def kosmos2_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -133,8 +122,8 @@ def export_kosmos2(
         GenerationConfig(**ends).save_pretrained(temporary)
         weights.save_tensors(tensors, temporary / WEIGHTS_FILE, metadata={"format": "pt"})
         if card is not None:
-            write_atomic(temporary / "README.md", card().encode())
-        _check(source, temporary, processor, check, say, to_theirs=True)
+            write_atomic(temporary / CARD_FILE, card().encode())
+        check_conversion(processor, partial(native_logits, source), partial(kosmos2_logits, temporary), say, check)
 
     weights.write_folder(out.absolute(), fill)
 
@@ -145,7 +134,7 @@ def kosmos2_logits(folder: Path, probes: list[Probe]) -> list[Tensor]:
     from transformers import Kosmos2ForConditionalGeneration
 
     # transformers fills what a file lacks with random numbers, so what it had to fill is an error here.
-    with quiet_transformers():
+    with transformers_loads(folder):
         loaded: Any = Kosmos2ForConditionalGeneration.from_pretrained(
             folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
         )
@@ -166,22 +155,3 @@ def kosmos2_logits(folder: Path, probes: list[Probe]) -> list[Tensor]:
             )
         made.append(output.logits[0].float())
     return made
-
-
-def _fill_native(
-    folder: Path, processor: Processor, tensors: dict[str, Tensor], check: bool, say: Say, temporary: Path
-) -> None:
-    processor.save(temporary)
-    save_config(processor.config, temporary / CONFIG_FILE)
-    weights.save_tensors(tensors, temporary / WEIGHTS_FILE)
-    write_atomic(temporary / "README.md", imported_card(folder, processor).encode())
-    _check(folder, temporary, processor, check, say, to_theirs=False)
-
-
-def _check(source: Path, made: Path, processor: Processor, check: bool, say: Say, to_theirs: bool) -> None:
-    if not check:
-        say("warning: the check of both sides' logits was left out (--skip-check)")
-        return
-    probes = make_probes(processor)
-    sides = (native_logits, kosmos2_logits) if to_theirs else (kosmos2_logits, native_logits)
-    compare_logits(probes, partial(sides[0], source, probes), partial(sides[1], made, probes), say)

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from kosmos.errors import ConfigError
+from kosmos.errors import DataError
 
+HEAD = "lm_head.weight"
+EMBEDDING = "model.language_model.embed_tokens.weight"
 # Ours, theirs; the first that fits the beginning of a name holds. `*` stands for the number of a layer.
 _PREFIXES = (
     ("decoder.embedding.", "model.language_model.embed_tokens."),
@@ -26,12 +28,17 @@ _PREFIXES = (
 
 def to_transformers_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a Kosmos under the names of KosmosForConditionalGeneration; the tied head is not there."""
-    return {_renamed(name, ours=0): tensor for name, tensor in tensors.items()}
+    return {their_name(name): tensor for name, tensor in tensors.items()}
 
 
 def from_transformers_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What `to_transformers_names` was given; a stored head is left out. Raises ConfigError for an unknown name."""
-    return {_renamed(name, ours=1): tensor for name, tensor in tensors.items() if name != "lm_head.weight"}
+    """What `to_transformers_names` was given; a stored head is left out. Raises DataError for an unknown name."""
+    return {_renamed(name, ours=1): tensor for name, tensor in tensors.items() if name != HEAD}
+
+
+def their_name(name: str) -> str:
+    """KosmosForConditionalGeneration's name of a tensor of ours. Raises DataError when there is none."""
+    return _renamed(name, ours=0)
 
 
 def _renamed(name: str, ours: int) -> str:
@@ -41,4 +48,4 @@ def _renamed(name: str, ours: int) -> str:
         if found := re.match(pattern, name):
             number = found[1] if found.groups() else ""
             return after.replace("*", number) + name[found.end() :]
-    raise ConfigError(f"{name}: a weight that a KOSMOS-1 model does not have")
+    raise DataError(f"{name}: a weight that a KOSMOS-1 model does not have")

@@ -94,13 +94,16 @@ def config_to_transformers(config: ModelConfig, tokenizer: Tokenizer) -> dict[st
     return made
 
 
-def from_transformers_config(config: KosmosConfig, image_mean: list[float], image_std: list[float]) -> ModelConfig:
+def from_transformers_config(config: KosmosConfig, **normalization: Any) -> ModelConfig:
     """The ModelConfig that `to_transformers_config` was given, but for paths to pretrained parts and the precision.
 
-    `image_mean` and `image_std` are the image processor's.
+    `normalization`: the image processor's `image_mean` and `image_std`. Raises ConfigError for what
+    ours cannot express.
     """
     from transformers import CLIPVisionConfig
 
+    if config.text_config.hidden_act != "gelu":
+        raise ConfigError(f"text_config.hidden_act is {config.text_config.hidden_act!r}; this project has only 'gelu'")
     vision: VisionConfig | None = None
     if config.vision_config is not None:
         clip = isinstance(config.vision_config, CLIPVisionConfig)
@@ -110,9 +113,8 @@ def from_transformers_config(config: KosmosConfig, image_mean: list[float], imag
         vision = VisionConfig(
             kind="clip" if clip else "conv",
             trainable=config.vision_trainable,  # type: ignore[arg-type]
-            image_mean=tuple(image_mean),
-            image_std=tuple(image_std),
             **fields,
+            **normalization,
         )
     return ModelConfig(
         decoder=DecoderConfig(**_given(config.text_config, _DECODER)),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ from transformers import Kosmos2Config
 
 from kosmos.config import DecoderConfig, ModelConfig, ResamplerConfig, VisionConfig
 from kosmos.errors import ConfigError, DataError
+from kosmos.interop.stored_json import read_json
 from kosmos.tokenizer import Tokenizer
 
 # transformers' names of what both sides have under another one.
@@ -62,11 +61,13 @@ def native_config(
     theirs: Kosmos2Config,
     *,
     where: str = "config.json",
-    image_mean: Sequence[float] | None = None,
-    image_std: Sequence[float] | None = None,
     trainable: Any = "last_layer",
+    **normalization: Any,
 ) -> ModelConfig:
-    """Our configuration of a Kosmos2. Raises ConfigError that lists everything we cannot express."""
+    """Our configuration of a Kosmos2; `normalization`: `image_mean` and `image_std`.
+
+    Raises ConfigError that lists everything we cannot express.
+    """
     text: Any = theirs.text_config
     vision: Any = theirs.vision_config
     reasons = [
@@ -85,10 +86,6 @@ def native_config(
             reasons.append(f"vision_config.{name} is {getattr(vision, name)}; pictures and patches here are square")
     if reasons:
         raise ConfigError(f"{where}: cannot be imported: {'; '.join(reasons)}")
-    given = {"image_mean": image_mean, "image_std": image_std}
-    normalization: dict[str, Any] = {
-        name: tuple(map(float, values)) for name, values in given.items() if values is not None
-    }
     return ModelConfig(
         decoder=DecoderConfig(
             position="sinusoidal",
@@ -121,11 +118,8 @@ def notes_on_kosmos2(theirs: Kosmos2Config, folder: Path) -> list[str]:
         notes.append(
             f"the tower's attention_dropout {vision.attention_dropout:g} acts in training only and is left out"
         )
-    try:
-        generation = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        generation = {}
-    size = generation.get("no_repeat_ngram_size") if isinstance(generation, dict) else None
+    file = folder / "generation_config.json"
+    size = read_json(file).get("no_repeat_ngram_size") if file.is_file() else None
     if size:
         notes.append(
             f"generation_config.json has no_repeat_ngram_size {size}: generate of transformers repeats no {size} words "
