@@ -65,6 +65,7 @@ def create_app(engine: Engine, options: ServeOptions, service: Service | None = 
         version=__version__,
         docs_url=None,  # they load scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # to wherever the Host header says
         lifespan=_lifespan(service),
         default_response_class=Answer,
         routes=list(page_routes(options)),

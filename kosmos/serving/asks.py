@@ -50,10 +50,14 @@ class PromptScored:
 
 @dataclass(frozen=True)
 class Piece:
-    """Text of one answer that became certain, and the tokens that it is made of, where they are wanted."""
+    """Text of one answer that became certain, and the tokens that it is made of, where they are wanted.
+
+    first  the answer's first token: whether it is a new word is not in the text
+    """
 
     choice: int
     text: str
+    first: int
     tokens: tuple[TokenScore, ...] = ()
 
 

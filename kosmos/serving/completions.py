@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from kosmos.inference.generation import Generation
 from kosmos.serving.answers import completion_logprobs, new_id, reason, usage
 from kosmos.serving.asks import Complete, Finished, Kind, Piece, PromptScored, Started, TokenScore
 from kosmos.serving.decoding_form import check_model, decoding_of
+from kosmos.serving.prompts import PLACEHOLDER
 from kosmos.serving.refusals import Refusal
 from kosmos.serving.schemas import CompletionRequest
 from kosmos.serving.service import Service, Ticket
+from kosmos.serving.text_places import text_places
+from kosmos.serving.token_text import token_text
 
 Chunk = dict[str, Any]
 
@@ -85,7 +89,7 @@ class Completions:
         count = 0
         async for prompt, event in self._ticket.events():
             if isinstance(event, PromptScored):
-                self._scored[prompt] = event.tokens
+                self._scored[prompt] = self._placed(prompt, event.tokens)
             elif isinstance(event, Finished):
                 count += len(event.generation.token_ids)
                 index = self._index(prompt, event.choice)
@@ -104,21 +108,22 @@ class Completions:
                 yield None
                 continue
             if isinstance(event, PromptScored):
-                self._scored[prompt] = event.tokens
+                self._scored[prompt] = self._placed(prompt, event.tokens)
             elif isinstance(event, Piece | Finished):
                 index = self._index(prompt, event.choice)
+                before = self._before(
+                    prompt, event.first if isinstance(event, Piece) else event.generation.token_ids[0]
+                )
                 if self._form.echo and index not in begun:
-                    yield self._chunk(prompt, event.choice, self._prompts[prompt], self._scored.get(prompt, ()), 0)
+                    yield self._chunk(prompt, event.choice, before, self._scored.get(prompt, ()), 0)
                 begun.add(index)
                 if isinstance(event, Piece):
-                    yield self._chunk(prompt, event.choice, event.text, event.tokens, self._offset(prompt))
+                    yield self._chunk(prompt, event.choice, event.text, event.tokens, len(before))
                     continue
                 made = event.generation
                 count += len(made.token_ids)
                 text = made.text if self._searched else ""
-                yield self._chunk(
-                    prompt, event.choice, text, event.tokens, self._offset(prompt), reason(made.finish_reason)
-                )
+                yield self._chunk(prompt, event.choice, text, event.tokens, len(before), reason(made.finish_reason))
             elif isinstance(event, Complete) and self._only_echo:
                 yield self._chunk(prompt, 0, self._prompts[prompt], self._scored.get(prompt, ()), 0, "length")
         if self._wants_usage:
@@ -131,21 +136,32 @@ class Completions:
     def _index(self, prompt: int, choice: int) -> int:
         return prompt * self._num_choices + choice
 
-    def _offset(self, prompt: int) -> int:
-        """Characters of the answer's text before what was generated."""
-        return len(self._prompts[prompt]) if self._form.echo else 0
+    def _before(self, prompt: int, first: int | None) -> str:
+        """What stands before an answer's text when its prompt is echoed; `first`: its first token, if it has one."""
+        if not self._form.echo:
+            return ""
+        text = self._prompts[prompt]
+        new_word = first is not None and token_text(self._service.engine.processor.tokenizer, first).startswith(" ")
+        return text + " " if new_word and text and not text[-1].isspace() else text
+
+    def _placed(self, prompt: int, tokens: tuple[TokenScore, ...]) -> tuple[TokenScore, ...]:
+        """The prompt's tokens with their places in its text. `<s>` and those of pictures are not in it."""
+        tokenizer = self._service.engine.processor.tokenizer
+        texts = [None if token.log_prob is None else token_text(tokenizer, token.token_id) for token in tokens]
+        places = text_places(self._prompts[prompt], texts, PLACEHOLDER if self._form.images else "")
+        return tuple(replace(token, start=place) for token, place in zip(tokens, places))
 
     def _head(self) -> Chunk:
         name = self._service.options.model_name
         return {"id": self._id, "object": "text_completion", "created": self._created, "model": name}
 
     def _choice(self, prompt: int, choice: int, made: Generation, tokens: tuple[TokenScore, ...]) -> Chunk:
-        text, logprobs = made.text, self._logprobs(tokens, self._offset(prompt))
+        before = self._before(prompt, made.token_ids[0] if made.token_ids else None)
+        text, logprobs = before + made.text, self._logprobs(tokens, len(before))
         if self._form.echo:
-            text = self._prompts[prompt] + text
-            before = self._logprobs(self._scored.get(prompt, ()), 0)
-            if before is not None and logprobs is not None:
-                logprobs = {key: None if before[key] is None else before[key] + logprobs[key] for key in logprobs}
+            echoed = self._logprobs(self._scored.get(prompt, ()), 0)
+            if echoed is not None and logprobs is not None:
+                logprobs = {key: None if echoed[key] is None else echoed[key] + logprobs[key] for key in logprobs}
         return {
             "index": self._index(prompt, choice),
             "text": text,

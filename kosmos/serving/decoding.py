@@ -95,7 +95,7 @@ class Decoder:
             answer.characters += len(delta)
             tokens = self._tokens(answer, answer.characters)
             if delta or tokens:
-                ask.listener(Piece(answer.choice, delta, tokens))
+                ask.listener(Piece(answer.choice, delta, row.tokens[0], tokens))
         if row.reason is not None:
             made = row.result()
             ask.listener(Finished(answer.choice, made, self._tokens(answer, len(made.text))))

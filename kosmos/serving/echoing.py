@@ -5,7 +5,6 @@ from __future__ import annotations
 from kosmos.inference.engine import Engine
 from kosmos.inference.prompt_log_probs import prompt_log_probs
 from kosmos.serving.asks import Ask, PromptScored, TokenScore
-from kosmos.serving.token_text import token_text
 
 
 def echo(engine: Engine, ask: Ask) -> None:
@@ -13,13 +12,8 @@ def echo(engine: Engine, ask: Ask) -> None:
     if ask.top is None:
         ask.listener(PromptScored(()))
         return
-    tokenizer = engine.processor.tokenizer
     told = []
-    start = 0
     for token, found in zip(ask.row.token_ids.tolist(), prompt_log_probs(engine, ask.row, ask.top)):
         log_prob, top = (None, ()) if found is None else found
-        told.append(TokenScore(token, log_prob, start, top))
-        if found is not None:
-            text = token_text(tokenizer, token)
-            start += len(text.removeprefix(" ") if start == 0 else text)
+        told.append(TokenScore(token, log_prob, 0, top))  # its place is found in the request's own text
     ask.listener(PromptScored(tuple(told)))

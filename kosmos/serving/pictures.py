@@ -23,6 +23,8 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 _LONGEST_HEAD = 64  # of a data: URL, up to its comma
 # Each scan of a progressive JPEG goes over all pixels; cameras write a dozen.
 _SCANS_OF_THE_LARGEST = 20
+# As long as a JPEG's can be. Squeezing a line of 16 million pixels holds up all threads for half a second.
+_LONGEST_SIDE = 65_535
 _START_OF_SCAN = b"\xff\xda"
 # A picture of 16 megapixels takes up to 360 MB while it is decoded, so only this many are decoded at a time.
 _DECODERS = ThreadPoolExecutor(2, thread_name_prefix="decode")
@@ -73,6 +75,13 @@ def check_size(data: bytes, options: ServeOptions, param: str) -> None:
     width, height = size
     if width < 1 or height < 1:
         raise Refusal(400, f"{param}: a picture of {width} x {height} pixels", code="invalid_image", param=param)
+    if max(width, height) > _LONGEST_SIDE:
+        raise Refusal(
+            413,
+            f"{param}: {width} x {height} pixels: a side is over the limit of {_LONGEST_SIDE}; cut it",
+            code="image_too_large",
+            param=param,
+        )
     if width * height > options.max_image_pixels:
         raise Refusal(
             413,

@@ -251,6 +251,22 @@ def test_an_echo_has_the_prompts_log_probabilities(client: Any, plain: Engine) -
     assert (only.usage.completion_tokens, only.choices[0].finish_reason) == (0, "length")
 
 
+def test_between_an_echo_and_a_new_word_is_a_space(client: Any, plain: Engine) -> None:
+    prompts = ["the red", "two dogs", "what is", "an", "cat", "house", "the red ", ""]
+    found = set()
+    for seed, prompt in enumerate(prompts):
+        options = Decoding(4, temperature=2.0, seed=seed)
+        generated = plain.generate([Document(prompt) if prompt else Document()], options=options)[0]
+        new_word = plain.processor.tokenizer.id_to_piece(generated.token_ids[0]).startswith("\u2581")
+        joint = " " if new_word and prompt and prompt[-1] != " " else ""
+        found.add(joint)
+        request = {"model": MODEL, "prompt": prompt, "echo": True, "max_tokens": 4, "temperature": 2.0, "seed": seed}
+        assert client.completions.create(**request).choices[0].text == prompt + joint + generated.text
+        pieces = [chunk.choices[0].text for chunk in client.completions.create(**request, stream=True)]
+        assert "".join(pieces) == prompt + joint + generated.text
+    assert found == {"", " "}
+
+
 def test_an_echo_with_pictures(client: Any, plain: Engine) -> None:
     """Their slots and marks have no log-probability; what stands behind them has that of the engine."""
     made = client.completions.create(

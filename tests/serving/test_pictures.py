@@ -147,3 +147,9 @@ def test_the_event_loop_goes_on_while_pictures_are_decoded() -> None:
     turns, images = asyncio.run(run())
     assert len({image.sha256 for image in images}) == 1
     assert turns > 20  # decoding on the loop itself leaves about one
+
+
+def test_a_line_of_millions_of_pixels() -> None:
+    """Within the pixels allowed, but squeezing it would hold up every thread."""
+    assert refused(data_url(picture(size=(65_536, 1)))) == (413, "image_too_large")
+    asyncio.run(read_picture(data_url(picture(size=(65_535, 1))), ServeOptions(), "here", 16))
