@@ -14,7 +14,13 @@ import torch
 import transformers
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
+)
 
 from kosmos.config import ModelConfig, replace
 from kosmos.document import Document
@@ -33,7 +39,7 @@ from kosmos.processor import Processor
 from kosmos.tokenizer import Tokenizer
 from tests.interop.twins import VARIANTS, Twins, make_twins, picture
 
-AUTO = (AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText)
+AUTO = (AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMultimodalLM)
 
 
 pytestmark = pytest.mark.usefixtures("code_cache")
@@ -81,7 +87,7 @@ def assert_nothing_left(folder: Path) -> None:
 def test_the_folder_holds_what_its_users_look_for(exported: Path, source: Path) -> None:
     config = json.loads((exported / "config.json").read_text())
     assert config["architectures"] == ["KosmosForConditionalGeneration"]
-    assert set(config["auto_map"]) == {"AutoConfig", "AutoModel", "AutoModelForCausalLM", "AutoModelForImageTextToText"}
+    assert set(config["auto_map"]) == {"AutoConfig", *(kind.__name__ for kind in AUTO)}
     for reference in config["auto_map"].values():
         module, _, name = reference.partition(".")
         assert f"class {name}(" in (exported / f"{module}.py").read_text()
@@ -146,7 +152,7 @@ def test_a_model_of_the_package_saves_its_code_too(twins: Twins, tmp_path: Path)
         state = loaded.state_dict()
         assert state.keys() == model.state_dict().keys()
         assert all(torch.equal(state[name], tensor) for name, tensor in model.state_dict().items())
-        assert len(json.loads((folder / "config.json").read_text())["auto_map"]) == 4
+        assert len(json.loads((folder / "config.json").read_text())["auto_map"]) == 5
 
 
 @torch.no_grad()

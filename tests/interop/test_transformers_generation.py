@@ -103,6 +103,24 @@ def test_samples_of_one_prompt_see_its_pictures(twins: Twins) -> None:
     assert made == [row for row in greedy for _ in range(3)]
 
 
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_a_prompt_of_embeddings(twins: Twins, num_beams: int) -> None:
+    _, given = twins.encode(PROMPTS, pad_left=True)
+    options: dict[str, Any] = {"do_sample": False, "num_beams": num_beams, "max_new_tokens": 5}
+    with torch.no_grad():
+        wanted = twins.theirs.generate(**given, **options)[:, given["input_ids"].shape[1] :]
+        embeds = twins.theirs.get_input_embeddings()(given.pop("input_ids"))
+        made = twins.theirs.generate(inputs_embeds=embeds, **given, **options)
+    assert torch.equal(made, wanted)
+
+
+def test_places_without_pictures_are_refused(twins: Twins) -> None:
+    _, given = twins.encode(PROMPTS, pad_left=True)
+    assert given.pop("pixel_values") is not None
+    with pytest.raises(ValueError, match="image tokens in input_ids, but no pictures; give the processor's"):
+        twins.theirs.generate(**given, max_new_tokens=2)
+
+
 def test_pictures_are_encoded_once_a_call(twins: Twins, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     projector = twins.theirs.model.multi_modal_projector

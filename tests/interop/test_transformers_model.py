@@ -167,15 +167,62 @@ def test_bfloat16_is_near(seeing: Twins) -> None:
     assert float((rounded.float() - exact).abs().max()) < 0.05 * float(exact.abs().max())
 
 
+@torch.no_grad()
+def test_embeddings_stand_for_ids_pictures_included(seeing: Twins) -> None:
+    """As PEFT's prompt tuning hands them on."""
+    _, given = seeing.encode(PICTURES)
+    wanted = seeing.theirs(**given).logits
+    embeds = seeing.theirs.get_input_embeddings()(given.pop("input_ids"))
+    assert torch.equal(seeing.theirs(inputs_embeds=embeds, **given).logits, wanted)
+
+
+@torch.no_grad()
+def test_every_attention_that_torch_has(seeing: Twins) -> None:
+    _, given = seeing.encode(PICTURES)
+    wanted = seeing.theirs(**given).logits
+    for attention in ("eager", "sdpa"):
+        other = KosmosForConditionalGeneration._from_config(seeing.theirs.config, attn_implementation=attention).eval()
+        other.load_state_dict(seeing.theirs.state_dict())
+        assert other.model.language_model.config._attn_implementation == attention
+        torch.testing.assert_close(other(**given).logits, wanted, atol=1e-5, rtol=1e-5)
+    assert seeing.theirs.model.vision_tower._supports_flex_attn
+
+
+@torch.no_grad()
+def test_quantised_layers_do_not_round_the_pixels(seeing: Twins) -> None:
+    """A quantised layer's weight is of whole numbers; pixels in that type would be 0 and 1."""
+    _, given = seeing.encode(PICTURES)
+    wanted = seeing.theirs(**given).logits
+    dense = seeing.theirs.model.multi_modal_projector.dense
+    weight = dense.weight
+    whole = torch.nn.Parameter(torch.zeros(1, dtype=torch.uint8), requires_grad=False)
+    dense.weight, forward = whole, dense.forward
+    dense.forward = lambda features: torch.nn.functional.linear(features, weight, dense.bias)
+    try:
+        assert torch.equal(seeing.theirs(**given).logits, wanted)
+    finally:
+        dense.weight, dense.forward = weight, forward
+
+
+@torch.no_grad()
+def test_pictures_and_text_are_one_graph(seeing: Twins) -> None:
+    _, given = seeing.encode(PICTURES)
+    torch._dynamo.reset()
+    compiled = torch.compile(seeing.theirs, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(**given).logits, seeing.theirs(**given).logits, atol=1e-5, rtol=1e-5)
+
+
 def test_what_does_not_fit_is_refused(seeing: Twins, tokenizer: Tokenizer) -> None:
     _, given = seeing.encode(PICTURES)
-    with pytest.raises(ValueError, match="12 image tokens in input_ids, but 3 pictures take 9"):
+    with pytest.raises(ValueError, match="12 image tokens, but 3 pictures take 9"):
         seeing.theirs(**{**given, "pixel_values": given["pixel_values"][1:]})
     embeds = seeing.theirs.get_input_embeddings()(given["input_ids"])
-    with pytest.raises(ValueError, match="pictures need input_ids"):
-        seeing.theirs(inputs_embeds=embeds, pixel_values=given["pixel_values"])
-    with pytest.raises(ValueError, match="exactly one"):
-        seeing.theirs(input_ids=given["input_ids"], inputs_embeds=embeds)
+    for both in ({"input_ids": given["input_ids"], "inputs_embeds": embeds}, {}):
+        with pytest.raises(ValueError, match="exactly one"):
+            seeing.theirs(**both)
+    for pixels in (given["pixel_values"][None], torch.zeros(4, 3, 20, 16), torch.zeros(4, 1, 16, 16)):
+        with pytest.raises(ValueError, match=r"but this model reads \[N, 3, 16, 16\]"):
+            seeing.theirs(**{**given, "pixel_values": pixels})
     blind = make_twins(tokenizer, "text-only")
     with pytest.raises(ValueError, match="reads text only"):
         blind.theirs(**given)

@@ -15,6 +15,7 @@ AUTO_MAP = {
     "AutoModel": "modeling_kosmos.KosmosModel",
     "AutoModelForCausalLM": "modeling_kosmos.KosmosForConditionalGeneration",
     "AutoModelForImageTextToText": "modeling_kosmos.KosmosForConditionalGeneration",
+    "AutoModelForMultimodalLM": "modeling_kosmos.KosmosForConditionalGeneration",
 }
 
 

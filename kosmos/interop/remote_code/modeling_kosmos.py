@@ -20,6 +20,7 @@ from transformers.modeling_outputs import (
     CausalLMOutputWithPast,
 )
 from transformers.utils.generic import can_return_tuple
+from transformers.utils.import_utils import torch_compilable_check
 
 from .configuration_kosmos import KosmosConfig
 from .modeling_kosmos_text import KosmosPreTrainedModel, KosmosTextModel
@@ -83,7 +84,14 @@ class KosmosModel(KosmosPreTrainedModel):
         """Normalised pixels [N, 3, S, S] -> `pooler_output` [N, L, D], scaled like the embeddings of words."""
         if self.config.vision_config is None:
             raise ValueError("this model reads text only: its vision_config is null")
-        pixel_values = pixel_values.to(self.multi_modal_projector.dense.weight.dtype)
+        size = self.config.vision_config.image_size
+        if pixel_values.ndim != 4 or pixel_values.shape[1:] != (3, size, size):
+            raise ValueError(
+                f"pixel_values is {list(pixel_values.shape)}, but this model reads [N, 3, {size}, {size}]; let the "
+                "processor make them"
+            )
+        # A norm's, as quantised layers hold whole numbers.
+        pixel_values = pixel_values.to(self.vision_tower.post_layernorm.weight.dtype)
         seen = self.vision_tower(pixel_values).last_hidden_state
         features = F.normalize(self.vision_tower.post_layernorm(seen), dim=-1)
         return BaseModelOutputWithPooling(
@@ -106,10 +114,10 @@ class KosmosModel(KosmosPreTrainedModel):
 
         `mm_encoder_outputs`: {"image": what `get_image_features` gave}, instead of `pixel_values`.
         """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("give exactly one of input_ids and inputs_embeds")
         if inputs_embeds is None:
             inputs_embeds = self.get_input_embeddings()(input_ids)
-        elif input_ids is not None:
-            raise ValueError("give exactly one of input_ids and inputs_embeds")
         encoded = (mm_encoder_outputs or {}).get("image")
         if encoded is None and pixel_values is not None:
             encoded = self.get_image_features(pixel_values, return_dict=True)
@@ -126,16 +134,26 @@ class KosmosModel(KosmosPreTrainedModel):
         )
         return KosmosModelOutputWithPast(**outputs, image_hidden_states=images)
 
+    def image_places(self, input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:
+        """bool [B, T], True at the places of pictures; in `inputs_embeds`, where the image token's embedding is."""
+        token = self.config.image_token_id
+        if input_ids is not None and input_ids.numel():
+            return input_ids == token
+        if inputs_embeds is None:
+            raise ValueError("pictures need input_ids or inputs_embeds, which say where they stand")
+        embedding = self.get_input_embeddings()(torch.full((), token, device=inputs_embeds.device))
+        return (inputs_embeds == embedding).all(-1)
+
     def _fill_places(self, input_ids: Tensor | None, inputs_embeds: Tensor, images: Tensor) -> Tensor:
-        if input_ids is None:
-            raise ValueError("pictures need input_ids, whose image tokens say where they stand")
-        places = input_ids == self.config.image_token_id
-        num_places, num_embeddings = int(places.sum()), images.shape[0] * images.shape[1]
-        if num_places != num_embeddings:
-            raise ValueError(
-                f"{num_places} image tokens in input_ids, but {len(images)} pictures take {num_embeddings}; "
-                "let the processor write them"
-            )
+        places = self.image_places(input_ids, inputs_embeds)
+        num_embeddings = images.shape[0] * images.shape[1]
+        torch_compilable_check(
+            places.sum() == num_embeddings,
+            lambda: (
+                f"{int(places.sum())} image tokens, but {len(images)} pictures take {num_embeddings}; let the "
+                "processor write them"
+            ),
+        )
         images = images.to(inputs_embeds.device, inputs_embeds.dtype)
         return inputs_embeds.masked_scatter(places[..., None].to(inputs_embeds.device), images)
 
@@ -218,6 +236,24 @@ class KosmosForConditionalGeneration(KosmosPreTrainedModel, GenerationMixin):
         prepare: Any = super()._prepare_multimodal_encoder_kwargs_for_generation  # type: ignore[misc]
         return prepare(model_kwargs)
 
+    def prepare_inputs_for_generation(  # type: ignore[override]
+        self,
+        input_ids: Tensor,
+        inputs_embeds: Tensor | None = None,  # by name, or `generate` takes no embeddings
+        is_first_iteration: bool | None = False,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """As GenerationMixin's. Raises ValueError when the prompt has places for pictures and there are none."""
+        prepare: Any = super().prepare_inputs_for_generation  # type: ignore[misc]
+        made: dict[str, Any] = prepare(
+            input_ids, inputs_embeds=inputs_embeds, is_first_iteration=is_first_iteration, **kwargs
+        )
+        ids = made.get("input_ids")
+        pictures = made.get("pixel_values") is not None or made.get("mm_encoder_outputs")
+        if is_first_iteration and ids is not None and not pictures and (ids == self.config.image_token_id).any():
+            raise ValueError("image tokens in input_ids, but no pictures; give the processor's pixel_values too")
+        return made
+
     def _expand_inputs_for_generation(  # type: ignore[override]
         self,
         expand_size: int = 1,
@@ -228,9 +264,8 @@ class KosmosForConditionalGeneration(KosmosPreTrainedModel, GenerationMixin):
         """A row's pictures stay together, and follow each of its beams: rows (A B) (C) become (A B) (A B) (C) (C)."""
         pixel_values = model_kwargs.pop("pixel_values", None)
         if pixel_values is not None:
-            if input_ids is None:
-                raise ValueError("pictures need input_ids, whose image tokens say where they stand")
-            counts = (input_ids == self.config.image_token_id).sum(-1) // self.config.image_seq_length
+            places = self.model.image_places(input_ids, model_kwargs.get("inputs_embeds"))
+            counts = places.sum(-1) // self.config.image_seq_length
             groups = pixel_values.split(counts.tolist())
             pixel_values = torch.cat([group for group in groups for _ in range(expand_size)])
         expand: Any = super()._expand_inputs_for_generation  # type: ignore[misc]

@@ -84,6 +84,11 @@ class KosmosConvVisionModel(PreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = ["image"]
     _no_split_modules = ["KosmosConvBlock", "KosmosConvShrink"]
+    # It has none, so any attention that the whole model is loaded with suits it.
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
 
     def __init__(self, config: KosmosConvVisionConfig) -> None:
         super().__init__(config)
@@ -114,7 +119,6 @@ class KosmosConvVisionModel(PreTrainedModel):
             super()._init_weights(module)
 
     def forward(self, pixel_values: Tensor, **kwargs: Any) -> BaseModelOutputWithPooling:
-        pixel_values = pixel_values.to(self.post_layernorm.weight.dtype)
         hidden_states = self.last_layer(self.features(pixel_values))
         return BaseModelOutputWithPooling(last_hidden_state=hidden_states.flatten(2).transpose(1, 2))
 

@@ -20,6 +20,7 @@ try:
         AutoModel,
         AutoModelForCausalLM,
         AutoModelForImageTextToText,
+        AutoModelForMultimodalLM,
         AutoProcessor,
         AutoTokenizer,
     )
@@ -48,6 +49,7 @@ def register() -> None:
     AutoConfig.register(KosmosConfig.model_type, KosmosConfig, exist_ok=True)
     AutoModel.register(KosmosConfig, KosmosModel, exist_ok=True)
     AutoModelForImageTextToText.register(KosmosConfig, KosmosForConditionalGeneration, exist_ok=True)
+    AutoModelForMultimodalLM.register(KosmosConfig, KosmosForConditionalGeneration, exist_ok=True)
     # The same class without pictures: text tools such as lm-eval ask for a causal model.
     AutoModelForCausalLM.register(KosmosConfig, KosmosForConditionalGeneration, exist_ok=True)
     AutoTokenizer.register(KosmosConfig, tokenizer_class=KosmosTokenizer, exist_ok=True)
