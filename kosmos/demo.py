@@ -33,7 +33,7 @@ from kosmos.data.picturebook.heldout import build_heldout
 from kosmos.data.picturebook.vision_corpus import open_picture_corpus
 from kosmos.errors import ConfigError, Interrupted, StorageError, UsageError
 from kosmos.evaluation.files import read_json, write_json
-from kosmos.evaluation.report import (
+from kosmos.evaluation.picturebook.report import (
     CONTACT_SHEET,
     LOSS_CURVE,
     REPORT_JSON,
@@ -41,10 +41,10 @@ from kosmos.evaluation.report import (
     TIMING_JSON,
     Presentation,
 )
-from kosmos.evaluation.report_terminal import print_report
-from kosmos.evaluation.run import EVALUATION_FOLDER, PARTIAL_FOLDER, evaluate_run
-from kosmos.evaluation.suite import fit_baselines
-from kosmos.evaluation.tasks.picturebook import picturebook_credits, picturebook_tasks
+from kosmos.evaluation.picturebook.report_terminal import print_report
+from kosmos.evaluation.picturebook.run import EVALUATION_FOLDER, PARTIAL_FOLDER, evaluate_run
+from kosmos.evaluation.picturebook.suite import fit_baselines
+from kosmos.evaluation.picturebook.tasks import picturebook_credits, picturebook_tasks
 from kosmos.runs import CHECKPOINTS, CONFIG_FILE, METRICS_FILE
 from kosmos.storage import check_manifest, commit_folder, make_folder, write_atomic
 from kosmos.tokenizer import Tokenizer

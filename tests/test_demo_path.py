@@ -16,7 +16,7 @@ from kosmos.config import DemoConfig, PictureCorpusConfig, TrainConfig, replace
 from kosmos.data.picturebook.packages import PACKAGES, cache_directory
 from kosmos.demo import load_recipe, run_demo
 from kosmos.errors import Interrupted
-from kosmos.evaluation.tasks.picturebook import picturebook_tasks
+from kosmos.evaluation.picturebook.tasks import picturebook_tasks
 from kosmos.storage import check_manifest
 from kosmos.training.loop import train
 from tests.cli.process import snapshot

@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.data.measure import Stopwatch, finish, parser, repeated, table
-from kosmos.evaluation.bootstrap import bootstrap_interval
+from kosmos.evaluation.metrics.answered import Answered, set_metric
 from kosmos.evaluation.metrics.bleu import bleu, bleu_statistics
 from kosmos.evaluation.metrics.cider import cider_values
 from kosmos.evaluation.metrics.java_reference import java_ptb_tokenize
 from kosmos.evaluation.metrics.ptb_tokenizer import ptb_tokenize
 from kosmos.evaluation.metrics.rouge_l import rouge_l
-from kosmos.evaluation.samples import Answered, set_metric
+from kosmos.evaluation.statistics.bootstrap import bootstrap_interval
 
 NUM_PICTURES = 5_000
 NUM_QUESTIONS = 214_354

@@ -18,9 +18,9 @@ from typing import Any
 
 from kosmos.document import Document
 from kosmos.evaluation.benchmark import Benchmark, Prompt, Source
-from kosmos.evaluation.benchmark_runner import RunSettings, run_benchmarks
-from kosmos.evaluation.cells import Cell
-from kosmos.evaluation.plan import make_plan
+from kosmos.evaluation.running.benchmark_runner import RunSettings, run_benchmarks
+from kosmos.evaluation.running.cells import Cell
+from kosmos.evaluation.running.plan import make_plan
 from kosmos.example import Example
 from kosmos.inference.generation import Score
 

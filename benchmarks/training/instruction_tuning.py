@@ -21,10 +21,10 @@ from kosmos.config import TrainConfig, replace
 from kosmos.config_files import load_config
 from kosmos.data.picturebook.instructions import FAMILIES, held_out_instructions, instruction_document
 from kosmos.data.picturebook.reader import shared_book
-from kosmos.evaluation.runner import TaskResult, evaluate
-from kosmos.evaluation.statistics import above, interval, mean, paired_difference
+from kosmos.evaluation.picturebook.runner import TaskResult, evaluate
+from kosmos.evaluation.picturebook.tasks import picturebook_tasks
+from kosmos.evaluation.statistics.intervals import above, interval, mean, paired_difference
 from kosmos.evaluation.task import Task
-from kosmos.evaluation.tasks.picturebook import picturebook_tasks
 from kosmos.model.weights import read_config
 from kosmos.presets import load_recipe
 from kosmos.runs import CONFIG_FILE, WEIGHTS_FILE, resolve

@@ -53,10 +53,10 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{args.out}: a run directory, whose report stays as it is; choose another --out")
     from kosmos.config import TrainConfig
     from kosmos.config_files import load_config
-    from kosmos.evaluation.report import Presentation
-    from kosmos.evaluation.report_terminal import print_report
-    from kosmos.evaluation.run import PARTIAL_FOLDER, evaluate_run
-    from kosmos.evaluation.tasks.picturebook import picturebook_tasks
+    from kosmos.evaluation.picturebook.report import Presentation
+    from kosmos.evaluation.picturebook.report_terminal import print_report
+    from kosmos.evaluation.picturebook.run import PARTIAL_FOLDER, evaluate_run
+    from kosmos.evaluation.picturebook.tasks import picturebook_tasks
 
     vision = load_config(run / "config.yaml", TrainConfig).model.vision
     if vision is None:
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _follow(args: argparse.Namespace, tasks: list[Task]) -> int:
-    from kosmos.evaluation.follow import follow_run
+    from kosmos.evaluation.picturebook.follow import follow_run
 
     def say(line: str) -> None:
         if not args.quiet:

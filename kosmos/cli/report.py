@@ -23,11 +23,11 @@ def run(args: argparse.Namespace) -> int:
     if not args.run.is_dir():
         raise UsageError(f"{args.run}: no such run directory")
     if args.json:
-        from kosmos.evaluation.report import load_report
+        from kosmos.evaluation.picturebook.report import load_report
 
         print(json.dumps(load_report(args.run), indent=2))
     else:
-        from kosmos.evaluation.report_terminal import print_report
+        from kosmos.evaluation.picturebook.report_terminal import print_report
 
         print_report(args.run)
     return 0

@@ -14,15 +14,15 @@ from kosmos.config import Precision
 from kosmos.document import Document
 from kosmos.errors import UsageError
 from kosmos.evaluation.benchmark import Benchmark
-from kosmos.evaluation.benchmark_runner import RunSettings, run_benchmarks
-from kosmos.evaluation.cells import Cell
 from kosmos.evaluation.files import read_json
-from kosmos.evaluation.plan import make_plan
 from kosmos.evaluation.progress import EvaluationProgress
-from kosmos.evaluation.ranks import open_ranks
-from kosmos.evaluation.report_examples import examples_of
-from kosmos.evaluation.results import load_results
-from kosmos.evaluation.table1_report import write_table1_report
+from kosmos.evaluation.reporting.report_examples import examples_of
+from kosmos.evaluation.reporting.results import load_results
+from kosmos.evaluation.reporting.table1_report import write_table1_report
+from kosmos.evaluation.running.benchmark_runner import RunSettings, run_benchmarks
+from kosmos.evaluation.running.cells import Cell
+from kosmos.evaluation.running.plan import make_plan
+from kosmos.evaluation.running.ranks import open_ranks
 from kosmos.inference.engine import Engine
 from kosmos.model.kosmos import Kosmos
 from kosmos.processor import PROCESSOR_FILE, Processor

@@ -37,7 +37,7 @@ class Task:
     num_train_examples  the n asked for
     contexts        mode `yes`: one Document per candidate, ending before the word "Yes"; the candidate is its last
                     image
-    baselines       names of `kosmos.evaluation.baselines`
+    baselines       names of `kosmos.evaluation.picturebook.baselines`
     normalization   how candidates' log-probabilities are compared
     expects_chance  a control that must stay at chance (no demonstrations, shuffled labels)
     title, note     for the report: what the row is called, what a reader should know

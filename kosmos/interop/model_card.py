@@ -12,9 +12,9 @@ from kosmos.config import CorpusConfig, ModelConfig, TrainConfig
 from kosmos.config_files import dump_yaml, load_config, parse_yaml
 from kosmos.data.readers.files import is_url
 from kosmos.errors import KosmosError
-from kosmos.evaluation.markdown import table
-from kosmos.evaluation.report import load_report
-from kosmos.evaluation.report_markdown import HEADINGS, NUMERIC, cells
+from kosmos.evaluation.picturebook.report import load_report
+from kosmos.evaluation.picturebook.report_markdown import HEADINGS, NUMERIC, cells
+from kosmos.evaluation.reporting.markdown import table
 from kosmos.interop.card_words import FORMATS, INTENDED, KOSMOS2_DATA, LIMITS, MISUSE, TEXT_FORMATS
 from kosmos.model.counting import count_parameters
 from kosmos.processor import Processor

@@ -14,8 +14,8 @@ from kosmos.data.picturebook.concepts import load_picturebook
 from kosmos.data.picturebook.instructions import FAMILIES, held_out_instructions
 from kosmos.data.picturebook.wordnet import load_wordnet
 from kosmos.errors import DataError
-from kosmos.evaluation.runner import TaskResult
-from kosmos.evaluation.statistics import interval
+from kosmos.evaluation.picturebook.runner import TaskResult
+from kosmos.evaluation.statistics.intervals import interval
 from kosmos.model.kosmos import Kosmos
 from kosmos.presets import load_recipe
 from kosmos.training.same_recipe import flat

@@ -85,7 +85,7 @@ def test_ctrl_c_says_how_to_go_on(kosmos_here: Command, run: Path, monkeypatch: 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("kosmos.evaluation.run.run_suite", interrupt)
+    monkeypatch.setattr("kosmos.evaluation.picturebook.run.run_suite", interrupt)
     finished = kosmos_here("evaluate", "run", "--tasks", "number", "--limit", "5", "--quiet", cwd=run.parent)
     assert finished.returncode == 4
     assert one_line(finished).endswith("tasks that are finished are kept: run the same command again to go on")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from kosmos.evaluation.follow import follow_run
-from kosmos.evaluation.tasks.picturebook import picturebook_tasks
+from kosmos.evaluation.picturebook.follow import follow_run
+from kosmos.evaluation.picturebook.tasks import picturebook_tasks
 from tests.cli.process import Command, one_line, snapshot
 
 

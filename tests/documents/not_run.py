@@ -12,7 +12,7 @@ NOT_RUN: dict[tuple[str, str], str] = {
     (
         "docs/evaluation.md",
         "torchrun --nproc-per-node 8",
-    ): f"{GPUS}; tests/evaluation/test_benchmark_runner.py has ranks",
+    ): f"{GPUS}; tests/evaluation/running/test_benchmark_runner.py has ranks",
     ("docs/evaluation.md", "python -m kosmos.interop.lm_eval"): f"{NETWORK}; tests/interop/test_lm_eval.py has a task",
     ("docs/evaluation.md", "kosmos eval runs/kosmos --tasks vqav2_test"): "a GPU; tests/cli/eval/test_submission.py",
     ("docs/scale.md", "torchrun --nproc-per-node 8 --max-restarts 3"): GPUS,
@@ -29,7 +29,7 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("docs/tutorials/many_gpus.md", "sbatch"): f"{GPUS} and Slurm; tests/training/test_slurm.py runs the script",
     ("docs/tutorials/many_gpus.md", "kosmos evaluate"): "waits for a run on GPUs; tests/cli/test_follow.py",
     ("docs/tutorials/table1.md", "kosmos eval prepare boolq"): f"{NETWORK}; tests/cli/eval/test_prepare.py serves it",
-    ("docs/tutorials/table1.md", "torchrun"): f"{GPUS}; tests/evaluation/test_benchmark_runner.py has ranks",
+    ("docs/tutorials/table1.md", "torchrun"): f"{GPUS}; tests/evaluation/running/test_benchmark_runner.py has ranks",
     ("docs/weights.md", "hf download microsoft"): f"{NETWORK}; tests/interop/kosmos2_folder.py writes such a folder",
     ("docs/weights.md", "hf download openai"): f"{NETWORK}; tests/interop/test_clip_folder.py writes such a folder",
     ("docs/transformers.md", "python -m tests.interop.isolated_job"): (

@@ -11,8 +11,8 @@ from kosmos.config import CorpusConfig, SourceConfig, TrainConfig, VisionPretrai
 from kosmos.config_files import config_from_mapping, parse_yaml
 from kosmos.data.readers import BadRecord, open_reader
 from kosmos.document import Document
+from kosmos.evaluation.picturebook.tasks import picturebook_tasks
 from kosmos.evaluation.tasks.iq50 import read as read_iq
-from kosmos.evaluation.tasks.picturebook import picturebook_tasks
 from tests.cli.tiny_run import png
 from tests.documents.reading import REPOSITORY, Block, all_blocks, blocks
 

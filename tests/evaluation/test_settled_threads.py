@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kosmos.evaluation.cells import Cell
+from kosmos.evaluation.running.cells import Cell
 from kosmos.evaluation.table1_run import evaluate_cells, settle_batch_size, settle_threads
 from kosmos.evaluation.tasks.table1 import get_benchmark
 from tests.evaluation.small_model import save_small, write_datasets

@@ -11,7 +11,7 @@ from typing import Any
 from kosmos.document import Document
 from kosmos.errors import DataError
 from kosmos.evaluation.benchmark import Benchmark, Prompt, Source
-from kosmos.evaluation.samples import Answered, Measured, SetMetric, register_set_metric
+from kosmos.evaluation.metrics.answered import Answered, Measured, SetMetric, register_set_metric
 from kosmos.example import Example
 from kosmos.inference.generation import Generation, Score
 

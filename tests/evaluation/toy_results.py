@@ -10,10 +10,10 @@ import PIL.Image
 
 from kosmos.document import Document, Image, Text
 from kosmos.evaluation.benchmark import Benchmark, Prompt
-from kosmos.evaluation.benchmark_runner import RunSettings, run_benchmarks
-from kosmos.evaluation.cells import Cell
-from kosmos.evaluation.plan import Plan, make_plan
-from kosmos.evaluation.results import Results, load_results
+from kosmos.evaluation.reporting.results import Results, load_results
+from kosmos.evaluation.running.benchmark_runner import RunSettings, run_benchmarks
+from kosmos.evaluation.running.cells import Cell
+from kosmos.evaluation.running.plan import Plan, make_plan
 from kosmos.example import Example
 from tests.evaluation.toy import SOURCE, FreeEngine, fits, toy
 

@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from kosmos.cli.tables import print_table
-    from kosmos.evaluation.compare import compare
-    from kosmos.evaluation.results import load_results, metric_name, number, span
+    from kosmos.evaluation.comparisons.compare import compare
+    from kosmos.evaluation.reporting.results import load_results, metric_name, number, span
 
     before, after = load_results(args.before), load_results(args.after)
     compared = compare(before, after, args.all_metrics)

@@ -23,7 +23,7 @@ from kosmos.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
     from kosmos.evaluation.benchmark import Benchmark, Prompt
-    from kosmos.evaluation.cells import Cell
+    from kosmos.evaluation.running.cells import Cell
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
         chosen = _available(chosen, args.data)
     cells = chosen_cells(chosen, shots, seeds, args.prompt)
     from kosmos.api import find_device
+    from kosmos.evaluation.reporting.table1_terminal import print_table
     from kosmos.evaluation.table1_run import evaluate_cells
-    from kosmos.evaluation.table1_terminal import print_table
 
     find_device(args.device)
     out = args.out or args.model / "eval"
@@ -119,7 +119,7 @@ def chosen_cells(benchmarks: list[Benchmark], shots: list[int], seeds: list[int]
 
     Without `prompt` each dataset has its default and the controls beside it; `all` stands for every prompt.
     """
-    from kosmos.evaluation.cells import Cell
+    from kosmos.evaluation.running.cells import Cell
 
     alone = len(benchmarks) == 1
     cells: list[Cell] = []

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from kosmos.evaluation.iq_generator import make_items, write_items
+    from kosmos.evaluation.obtaining.iq_generator import make_items, write_items
 
     if args.seed < 0:
         raise UsageError(f"--seed {args.seed}: give 0 or more")

@@ -80,6 +80,6 @@ def described() -> list[dict[str, Any]]:
 
 def _families(prompts: list[str]) -> list[str]:
     """`valm.1` to `valm.9` are one prompt to the command line."""
-    from kosmos.evaluation.table1_rows import family_of
+    from kosmos.evaluation.reporting.table1_rows import family_of
 
     return list(dict.fromkeys(family_of(prompt) for prompt in prompts))

@@ -22,11 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     import_modules(args.modules)
-    from kosmos.evaluation.measure_again import measure_again
-    from kosmos.evaluation.report_examples import examples_of
-    from kosmos.evaluation.results import load_results
-    from kosmos.evaluation.table1_report import write_table1_report
-    from kosmos.evaluation.table1_terminal import print_table
+    from kosmos.evaluation.reporting.report_examples import examples_of
+    from kosmos.evaluation.reporting.results import load_results
+    from kosmos.evaluation.reporting.table1_report import write_table1_report
+    from kosmos.evaluation.reporting.table1_terminal import print_table
+    from kosmos.evaluation.running.measure_again import measure_again
 
     metrics = measure_again(args.folder, args.data)
     results = load_results(args.folder)

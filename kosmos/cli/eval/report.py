@@ -24,9 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     import_modules(args.modules)
-    from kosmos.evaluation.report_examples import examples_of
-    from kosmos.evaluation.results import load_results
-    from kosmos.evaluation.table1_report import write_table1_report
+    from kosmos.evaluation.reporting.report_examples import examples_of
+    from kosmos.evaluation.reporting.results import load_results
+    from kosmos.evaluation.reporting.table1_report import write_table1_report
 
     if args.data is not None and not args.data.is_dir():
         raise UsageError(f"--data {args.data}: no such folder")

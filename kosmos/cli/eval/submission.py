@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from kosmos.evaluation.submissions import get_submission, read_predictions, write_submission
+    from kosmos.evaluation.reporting.submissions import get_submission, read_predictions, write_submission
     from kosmos.evaluation.tasks.table1 import get_benchmark
 
     submission = get_submission(args.task)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from kosmos.cli.user_modules import add_import_option, import_modules
 
 if TYPE_CHECKING:
-    from kosmos.evaluation.tables import Line, Number, PaperComparison
+    from kosmos.evaluation.comparisons.tables import Line, Number, PaperComparison
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     import_modules(args.modules)
-    from kosmos.evaluation.results import load_results
-    from kosmos.evaluation.tables import Comparisons
+    from kosmos.evaluation.comparisons.tables import Comparisons
+    from kosmos.evaluation.reporting.results import load_results
 
     folders = {"base": args.kosmos, "llm": args.llm, **({"tuned": args.tuned} if args.tuned else {})}
     tables = Comparisons({name: load_results(folder) for name, folder in folders.items()}).all()
@@ -66,7 +66,7 @@ def _print(table: PaperComparison) -> None:
 
 def _row(line: Line) -> list[str]:
     from kosmos.cli.eval.compare import p_value, signed
-    from kosmos.evaluation.results import number, span
+    from kosmos.evaluation.reporting.results import number, span
 
     cells = [line.label]
     metric = ""
@@ -80,7 +80,7 @@ def _row(line: Line) -> list[str]:
 
 
 def _number(one: Number | None) -> list[str]:
-    from kosmos.evaluation.results import SUBSET, number, span
+    from kosmos.evaluation.reporting.results import SUBSET, number, span
 
     if one is None:
         return ["", "", ""]

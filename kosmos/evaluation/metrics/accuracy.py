@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kosmos.errors import DataError, UsageError
-from kosmos.evaluation.samples import Answered, Measured, SetMetric
+from kosmos.evaluation.metrics.answered import Answered, Measured, SetMetric
 
 
 def best_candidates(scores: Sequence[float], ties: int = 1) -> list[int]:

@@ -12,10 +12,10 @@ from itertools import chain
 
 import numpy as np
 
+from kosmos.evaluation.metrics.answered import Answered, Measured, SetMetric
 from kosmos.evaluation.metrics.captions import tokenize_captions
 from kosmos.evaluation.metrics.ngrams import count_ngrams
 from kosmos.evaluation.metrics.ptb_tokenizer import words
-from kosmos.evaluation.samples import Answered, Measured, SetMetric
 
 MAX_ORDER = 4
 # Of the official scorer: no division by zero, and no n-gram right out of none is not 1.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kosmos.errors import DataError, UsageError
+from kosmos.evaluation.metrics.answered import Answered
 from kosmos.evaluation.metrics.ptb_tokenizer import ptb_tokenize
-from kosmos.evaluation.samples import Answered
 
 
 def tokenize_captions(answered: Sequence[Answered]) -> tuple[list[str], list[list[str]]]:

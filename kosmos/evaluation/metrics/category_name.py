@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from kosmos.errors import DataError, UsageError
-from kosmos.evaluation.samples import Answered, Measured, SetMetric
+from kosmos.evaluation.metrics.answered import Answered, Measured, SetMetric
 
 _WORD = re.compile(r"[^\W_]+")
 _ARTICLES = frozenset(("a", "an", "the"))

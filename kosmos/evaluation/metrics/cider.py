@@ -16,10 +16,10 @@ from itertools import chain
 import numpy as np
 
 from kosmos.errors import UsageError
+from kosmos.evaluation.metrics.answered import Answered, Measured, SetMetric
 from kosmos.evaluation.metrics.captions import tokenize_captions, tokenize_references
 from kosmos.evaluation.metrics.ngrams import count_ngrams
 from kosmos.evaluation.metrics.ptb_tokenizer import words
-from kosmos.evaluation.samples import Answered, Measured, SetMetric
 
 MAX_ORDER = 4
 SIGMA = 6.0

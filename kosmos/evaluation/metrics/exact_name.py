@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 
 from kosmos.errors import DataError, UsageError
-from kosmos.evaluation.samples import Answered, Measured, SetMetric
+from kosmos.evaluation.metrics.answered import Answered, Measured, SetMetric
 
 # Of the 1,000 names in common use, those that two classes share.
 TWIN_NAMES = ("missile", "sunglasses")

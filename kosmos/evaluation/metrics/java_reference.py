@@ -19,11 +19,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from kosmos.errors import DataError
+from kosmos.evaluation.metrics.answered import Answered, Measured, SetMetric, not_run
 from kosmos.evaluation.metrics.bleu import MAX_ORDER, bleu, bleu_statistics
 from kosmos.evaluation.metrics.cider import cider_values
 from kosmos.evaluation.metrics.ptb_tokenizer import PUNCTUATION
 from kosmos.evaluation.metrics.rouge_l import rouge_l
-from kosmos.evaluation.samples import Answered, Measured, SetMetric, not_run
 
 JAVA_LINE = "Java is missing: install a Java runtime (Debian: apt-get install default-jre-headless)"
 PARTS_LINE = "the official scorers' parts are missing: pip install pycocoevalcap"

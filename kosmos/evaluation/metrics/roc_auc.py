@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kosmos.errors import DataError
-from kosmos.evaluation.samples import Answered, Measured, SetMetric, not_run
+from kosmos.evaluation.metrics.answered import Answered, Measured, SetMetric, not_run
 
 
 def roc_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> float:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from kosmos.evaluation.metrics.answered import Answered, Measured, SetMetric
 from kosmos.evaluation.metrics.captions import tokenize_captions
-from kosmos.evaluation.samples import Answered, Measured, SetMetric
 
 BETA = 1.2
 

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from kosmos.errors import DataError, UsageError
+from kosmos.evaluation.metrics.answered import Answered, Measured, SetMetric
 from kosmos.evaluation.metrics.token_f1 import bag_f1
-from kosmos.evaluation.samples import Answered, Measured, SetMetric
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")

@@ -1,1 +1,1 @@
-"""Obtaining the datasets: what is fetched from where, how archives are unpacked, and what a folder has and lacks."""
+"""Obtaining the datasets: what is fetched from where, how archives are unpacked, what a folder has, stand-ins."""

@@ -10,9 +10,9 @@ from typing import Literal
 
 from kosmos.errors import ConfigError, DataError
 from kosmos.evaluation.benchmark import Benchmark
-from kosmos.evaluation.cells import Cell, Preparer, pictures_of
 from kosmos.evaluation.obtaining.downloads import Download, downloads_of
-from kosmos.evaluation.picture_files import PictureFile
+from kosmos.evaluation.readers.picture_files import PictureFile
+from kosmos.evaluation.running.cells import Cell, Preparer, pictures_of
 from kosmos.example import Example
 from kosmos.images import decode_image
 

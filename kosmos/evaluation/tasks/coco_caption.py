@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from kosmos.evaluation.benchmark import Benchmark, Source
-from kosmos.evaluation.dataset_files import Layout, Row, read_layouts, read_rows
-from kosmos.evaluation.picture_files import PictureFile
+from kosmos.evaluation.readers.dataset_files import Layout, Row, read_layouts, read_rows
+from kosmos.evaluation.readers.picture_files import PictureFile
 from kosmos.evaluation.tasks.karpathy import (
     CAPTION_DECODING,
     CAPTION_METRICS,

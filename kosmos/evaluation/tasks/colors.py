@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from kosmos.evaluation.benchmark import Prompt
-from kosmos.evaluation.dataset_files import Row
+from kosmos.evaluation.readers.dataset_files import Row
 from kosmos.evaluation.tasks.text_prompts import choice_prompt
 from kosmos.example import Example
 

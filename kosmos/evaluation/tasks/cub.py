@@ -15,8 +15,8 @@ from pathlib import Path
 from kosmos.document import Document, Text
 from kosmos.errors import DataError
 from kosmos.evaluation.benchmark import Benchmark, Prompt, Source
-from kosmos.evaluation.dataset_files import Layout, read_csv, read_layouts, read_lines
-from kosmos.evaluation.picture_files import PictureFile
+from kosmos.evaluation.readers.dataset_files import Layout, read_csv, read_layouts, read_lines
+from kosmos.evaluation.readers.picture_files import PictureFile
 from kosmos.example import Example
 
 PICTURES_PER_CATEGORY = 20

@@ -10,8 +10,8 @@ from pathlib import Path
 from kosmos.document import Image
 from kosmos.errors import DataError
 from kosmos.evaluation.benchmark import Benchmark, Source
-from kosmos.evaluation.dataset_files import Layout, Row, read_csv, read_layouts
-from kosmos.evaluation.picture_files import PictureFile, picture_folder, picture_table
+from kosmos.evaluation.readers.dataset_files import Layout, Row, read_csv, read_layouts
+from kosmos.evaluation.readers.picture_files import PictureFile, picture_folder, picture_table
 from kosmos.evaluation.tasks.karpathy import (
     CAPTION_DECODING,
     CAPTION_METRICS,

@@ -9,8 +9,8 @@ from pathlib import Path
 from kosmos.document import Image
 from kosmos.errors import DataError
 from kosmos.evaluation.benchmark import Benchmark, Source
-from kosmos.evaluation.dataset_files import Layout, hub_layout, read_csv, read_layouts, read_lines
-from kosmos.evaluation.picture_files import PictureFile, picture_folder, picture_table
+from kosmos.evaluation.readers.dataset_files import Layout, hub_layout, read_csv, read_layouts, read_lines
+from kosmos.evaluation.readers.picture_files import PictureFile, picture_folder, picture_table
 from kosmos.evaluation.tasks.picture_prompts import free_prompt
 from kosmos.example import Example
 

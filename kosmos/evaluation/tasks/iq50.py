@@ -18,8 +18,8 @@ from pathlib import Path
 from kosmos.document import Document, Image, Text
 from kosmos.errors import DataError
 from kosmos.evaluation.benchmark import Benchmark, Prompt, Source
-from kosmos.evaluation.dataset_files import Layout, Row, read_layouts, read_text
-from kosmos.evaluation.picture_files import PictureFile
+from kosmos.evaluation.readers.dataset_files import Layout, Row, read_layouts, read_text
+from kosmos.evaluation.readers.picture_files import PictureFile
 from kosmos.evaluation.tasks.text_prompts import label_of
 from kosmos.example import Example
 

@@ -10,8 +10,8 @@ from typing import Any
 from kosmos.document import Image
 from kosmos.errors import DataError
 from kosmos.evaluation.benchmark import Prompt
-from kosmos.evaluation.dataset_files import Row, read_text
-from kosmos.evaluation.picture_files import PictureFile
+from kosmos.evaluation.readers.dataset_files import Row, read_text
+from kosmos.evaluation.readers.picture_files import PictureFile
 from kosmos.evaluation.tasks.picture_prompts import free_prompt, one_line
 from kosmos.example import Example
 

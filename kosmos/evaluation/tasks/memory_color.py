@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kosmos.evaluation.benchmark import Benchmark, Source
-from kosmos.evaluation.dataset_files import Layout, read_layouts, read_rows
+from kosmos.evaluation.readers.dataset_files import Layout, read_layouts, read_rows
 from kosmos.evaluation.tasks.colors import COLORS, UNKNOWN, color_example, color_prompts
 from kosmos.example import Example
 

@@ -7,7 +7,15 @@ from pathlib import Path
 
 from kosmos.errors import DataError
 from kosmos.evaluation.benchmark import Benchmark, Source
-from kosmos.evaluation.dataset_files import Layout, Row, cluster_key, hub_layout, read_layouts, read_lines, read_rows
+from kosmos.evaluation.readers.dataset_files import (
+    Layout,
+    Row,
+    cluster_key,
+    hub_layout,
+    read_layouts,
+    read_lines,
+    read_rows,
+)
 from kosmos.evaluation.tasks.text_prompts import BLANK_LINE, choice_prompt
 from kosmos.example import Example
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kosmos.errors import DataError
 from kosmos.evaluation.benchmark import Prompt
-from kosmos.evaluation.dataset_files import Row, read_text
+from kosmos.evaluation.readers.dataset_files import Row, read_text
 from kosmos.evaluation.tasks.picture_prompts import free_prompt, one_line
 from kosmos.example import Example
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kosmos.errors import DataError
 from kosmos.evaluation.benchmark import Benchmark, Source
-from kosmos.evaluation.dataset_files import Layout, read_layouts, read_lines
+from kosmos.evaluation.readers.dataset_files import Layout, read_layouts, read_lines
 from kosmos.evaluation.tasks.text_prompts import choice_prompt
 from kosmos.example import Example
 

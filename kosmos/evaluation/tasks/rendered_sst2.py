@@ -8,8 +8,8 @@ from pathlib import Path
 from kosmos.document import Document
 from kosmos.errors import DataError
 from kosmos.evaluation.benchmark import Benchmark, Source
-from kosmos.evaluation.dataset_files import Layout, hub_layout, read_layouts
-from kosmos.evaluation.picture_files import PictureFile, picture_table
+from kosmos.evaluation.readers.dataset_files import Layout, hub_layout, read_layouts
+from kosmos.evaluation.readers.picture_files import PictureFile, picture_table
 from kosmos.evaluation.tasks.picture_prompts import one_line, picture_choice_prompt, picture_document
 from kosmos.example import Example
 

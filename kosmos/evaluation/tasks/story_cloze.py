@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kosmos.evaluation.benchmark import Benchmark, Source
-from kosmos.evaluation.dataset_files import Layout, Row, hub_layout, read_layouts, read_rows
+from kosmos.evaluation.readers.dataset_files import Layout, Row, hub_layout, read_layouts, read_rows
 from kosmos.evaluation.tasks.text_prompts import BLANK_LINE, choice_prompt
 from kosmos.example import Example
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from kosmos.document import Image
 from kosmos.evaluation.benchmark import Benchmark, Source
-from kosmos.evaluation.dataset_files import Layout, Row, hub_layout, read_layouts
-from kosmos.evaluation.picture_files import PictureFile, picture_folder, picture_table
+from kosmos.evaluation.readers.dataset_files import Layout, Row, hub_layout, read_layouts
+from kosmos.evaluation.readers.picture_files import PictureFile, picture_folder, picture_table
 from kosmos.evaluation.tasks.questions import (
     UNLABELLED,
     VQA_DECODING,

@@ -10,8 +10,8 @@ from pathlib import Path
 from kosmos.document import Document, Image, Text
 from kosmos.errors import DataError
 from kosmos.evaluation.benchmark import Benchmark, Prompt, Source
-from kosmos.evaluation.dataset_files import Layout, Row, hub_layout, read_csv, read_layouts, read_text
-from kosmos.evaluation.picture_files import PictureFile, picture_table
+from kosmos.evaluation.readers.dataset_files import Layout, Row, hub_layout, read_csv, read_layouts, read_text
+from kosmos.evaluation.readers.picture_files import PictureFile, picture_table
 from kosmos.evaluation.tasks.page_text import page_text
 from kosmos.evaluation.tasks.picture_prompts import one_line, picture_document
 from kosmos.evaluation.tasks.questions import UNLABELLED

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kosmos.errors import DataError
 from kosmos.evaluation.benchmark import Benchmark, Source
-from kosmos.evaluation.dataset_files import Layout, hub_layout, read_layouts, read_lines, read_rows, read_text
+from kosmos.evaluation.readers.dataset_files import Layout, hub_layout, read_layouts, read_lines, read_rows, read_text
 from kosmos.evaluation.tasks.text_prompts import BLANK_LINE, partial_prompt
 from kosmos.evaluation.tasks.twins import with_twins
 from kosmos.example import Example

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kosmos.evaluation.response_log import read_responses
+from kosmos.evaluation.running.response_log import read_responses
 from tests.cli.process import Command, environment, one_line, snapshot
 from tests.evaluation.small_model import save_small, write_datasets
 

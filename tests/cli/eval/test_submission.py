@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from kosmos.cli.main import main
-from kosmos.evaluation.benchmark_runner import RunSettings, run_benchmarks
-from kosmos.evaluation.cells import Cell
 from kosmos.evaluation.fixtures import write_fixture
-from kosmos.evaluation.plan import make_plan
+from kosmos.evaluation.running.benchmark_runner import RunSettings, run_benchmarks
+from kosmos.evaluation.running.cells import Cell
+from kosmos.evaluation.running.plan import make_plan
 from kosmos.evaluation.tasks.table1 import get_benchmark
 from tests.evaluation.toy import FreeEngine
 

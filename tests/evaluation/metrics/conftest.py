@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kosmos.evaluation.samples import Answered
+from kosmos.evaluation.metrics.answered import Answered
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kosmos.errors import DataError, UsageError
+from kosmos.evaluation.metrics.answered import Answered, set_metric
 from kosmos.evaluation.metrics.bleu import bleu, bleu_statistics
 from kosmos.evaluation.metrics.cider import cider_values
 from kosmos.evaluation.metrics.ngrams import count_ngrams
 from kosmos.evaluation.metrics.rouge_l import longest_common_subsequence, rouge_l
-from kosmos.evaluation.samples import Answered, set_metric
 from tests.evaluation.metrics import plain
 
 NAMES = {"cider": "CIDEr", "rouge_l": "ROUGE_L"} | {f"bleu{order}": f"Bleu_{order}" for order in (1, 2, 3, 4)}

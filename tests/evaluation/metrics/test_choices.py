@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from kosmos.errors import DataError, UsageError
 from kosmos.evaluation.metrics.accuracy import best_candidates, choice_accuracy, f1_macro
+from kosmos.evaluation.metrics.answered import Answered, set_metric
 from kosmos.evaluation.metrics.roc_auc import roc_auc
-from kosmos.evaluation.samples import Answered, set_metric
 
 
 def choice(index: int, label: int | None, *scores: float, ties: int = 1) -> Answered:

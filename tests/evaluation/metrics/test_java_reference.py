@@ -12,6 +12,7 @@ import pytest
 
 from kosmos.errors import DataError
 from kosmos.evaluation.metrics import java_reference
+from kosmos.evaluation.metrics.answered import Answered, set_metric
 from kosmos.evaluation.metrics.java_reference import (
     java_ptb_tokenize,
     meteor_values,
@@ -19,7 +20,6 @@ from kosmos.evaluation.metrics.java_reference import (
     reference_scores,
     spice_values,
 )
-from kosmos.evaluation.samples import Answered, set_metric
 
 SET = [
     Answered("1", "A man rides a horse.", ("A man riding a horse.", "Someone on a horse")),

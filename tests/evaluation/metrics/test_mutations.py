@@ -25,7 +25,7 @@ from kosmos.evaluation.metrics import (
     vqa_accuracy,
     web_answer,
 )
-from kosmos.evaluation.samples import Answered, set_metric
+from kosmos.evaluation.metrics.answered import Answered, set_metric
 from tests.evaluation.metrics import plain
 
 # Tokenized by hand, so that a tokenizer's error shows.

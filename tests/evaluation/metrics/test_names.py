@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from kosmos.errors import DataError
+from kosmos.evaluation.metrics.answered import Answered, set_metric
 from kosmos.evaluation.metrics.category_name import category_name, own_words
 from kosmos.evaluation.metrics.exact_name import TWIN_NAMES, exact_name
-from kosmos.evaluation.samples import Answered, set_metric
 
 WOODPECKERS = ("three toed woodpecker", "downy woodpecker")
 PENGUINS = ("Gentoo penguin", "royal penguin")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from kosmos.evaluation.metrics.answered import Answered
 from kosmos.evaluation.metrics.java_reference import java_ptb_tokenize, missing_for
 from kosmos.evaluation.metrics.ptb_tokenizer import ptb_tokenize, ptb_tokens, words
-from kosmos.evaluation.samples import Answered
 
 
 @pytest.mark.parametrize(

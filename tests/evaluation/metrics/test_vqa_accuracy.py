@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from kosmos.errors import DataError, UsageError
+from kosmos.evaluation.metrics.answered import Answered, set_metric
 from kosmos.evaluation.metrics.vqa_accuracy import normalize_answer, vqa_accuracy
-from kosmos.evaluation.samples import Answered, set_metric
 
 Rows = list[tuple[str, tuple[str, ...]]]
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from kosmos.errors import DataError, UsageError
+from kosmos.evaluation.metrics.answered import Answered, set_metric
 from kosmos.evaluation.metrics.web_answer import web_exact_match, web_f1
-from kosmos.evaluation.samples import Answered, set_metric
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kosmos.evaluation.benchmark import Benchmark, Prompt
-from kosmos.evaluation.cells import Cell, Item, Preparer
+from kosmos.evaluation.running.cells import Cell, Item, Preparer
 from tests.evaluation.tasks.golden_language import GOLDEN
 from tests.evaluation.tasks.golden_pictures import Segments, rendered
 

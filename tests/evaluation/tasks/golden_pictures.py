@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kosmos.document import Document, End, Image, Segment, Text
 from kosmos.evaluation.benchmark import Benchmark, Prompt
-from kosmos.evaluation.cells import Cell, Preparer
+from kosmos.evaluation.running.cells import Cell, Preparer
 from kosmos.example import Example
 
 Segments = tuple[str, ...]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kosmos.evaluation.benchmark import Benchmark
-from kosmos.evaluation.samples import Answered, set_metric
+from kosmos.evaluation.metrics.answered import Answered, set_metric
 from kosmos.evaluation.tasks.table1 import get_benchmark
 from kosmos.example import Example
 from tests.evaluation.tasks.real_files import real_folder

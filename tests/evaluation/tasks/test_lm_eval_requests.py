@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from kosmos.evaluation.benchmark import Benchmark
-from kosmos.evaluation.dataset_files import read_rows
 from kosmos.evaluation.fixtures import write_fixture
+from kosmos.evaluation.readers.dataset_files import read_rows
 from kosmos.evaluation.tasks.table1 import get_benchmark
 from kosmos.example import Example
 

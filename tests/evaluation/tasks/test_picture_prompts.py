@@ -11,9 +11,9 @@ import pytest
 from kosmos.document import Document, Segment, Text
 from kosmos.errors import DataError, UsageError
 from kosmos.evaluation.benchmark import Benchmark, Prompt
-from kosmos.evaluation.cells import Cell, Preparer
 from kosmos.evaluation.fixtures import write_fixture
-from kosmos.evaluation.sampling import answered, sample_of
+from kosmos.evaluation.running.cells import Cell, Preparer
+from kosmos.evaluation.running.samples import answered, sample_of
 from kosmos.evaluation.tasks.table1 import BENCHMARKS, TABLE1, get_benchmark
 from kosmos.example import Example
 from kosmos.inference.generation import Decoding

@@ -10,11 +10,11 @@ import pytest
 
 from kosmos.document import Image
 from kosmos.errors import ConfigError, DataError, ImageError, UsageError
-from kosmos.evaluation import picture_files
-from kosmos.evaluation.demonstrations import draw_demonstrations
 from kosmos.evaluation.fixtures import WRITERS, write_fixture
 from kosmos.evaluation.fixtures.files import write_csv, write_jsonl, write_lines, write_parquet
-from kosmos.evaluation.picture_files import PictureFile, TablePicture, picture_table
+from kosmos.evaluation.readers import picture_files
+from kosmos.evaluation.readers.picture_files import PictureFile, TablePicture, picture_table
+from kosmos.evaluation.running.demonstrations import draw_demonstrations
 from kosmos.evaluation.tasks.imagenet import candidate_names, read_names
 from kosmos.evaluation.tasks.page_text import page_text
 from kosmos.evaluation.tasks.table1 import BENCHMARKS, TABLE1, get_benchmark

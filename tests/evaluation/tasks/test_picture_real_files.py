@@ -11,7 +11,7 @@ import pytest
 
 from kosmos.document import Image
 from kosmos.evaluation.fixtures import write_fixture
-from kosmos.evaluation.samples import Answered, set_metric
+from kosmos.evaluation.metrics.answered import Answered, set_metric
 from kosmos.evaluation.tasks.cub import GROUPS
 from kosmos.evaluation.tasks.imagenet import candidate_names, read_names
 from kosmos.evaluation.tasks.table1 import get_benchmark

@@ -1,0 +1,1 @@
+"""The picture book: the demo's abilities through the Engine, beside chance, blank pictures and baselines."""

@@ -1,0 +1,1 @@
+"""Reporting: results read back from disk, Table 1 as a page and on the terminal, submissions to servers."""

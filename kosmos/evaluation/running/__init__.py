@@ -1,0 +1,1 @@
+"""Running benchmarks: cells, their plan, ranks that ask the Engine, responses on disk, samples and their measures."""

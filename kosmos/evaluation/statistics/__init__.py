@@ -1,0 +1,1 @@
+"""Statistics of scores: confidence intervals, bootstrap, ties."""
