@@ -198,7 +198,7 @@ def test_the_deadline_spans_the_pictures(engine: Engine, monkeypatch: pytest.Mon
         with pytest.raises(openai.InternalServerError) as late:
             client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": content}], stream=stream)
         assert (late.value.status_code, late.value.code) == (504, "deadline_exceeded")
-        assert live.service.num_promised == live.service._num_waiting == 0
+        live.wait_until(lambda: live.service.num_promised == live.service._num_waiting == 0)
 
 
 def test_tokens_of_beams_are_counted(engine: Engine) -> None:
