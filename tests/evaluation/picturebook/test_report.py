@@ -213,7 +213,7 @@ def test_the_table_survives_a_bar_in_a_title() -> None:
     row = {
         "title": "x | y", "metric": "exact_match", "n": 1, "score": 0.5, "interval": [0.1, 0.9], "chance": 0.0,
         "blank_image": None, "baselines": [], "strongest_baseline": None, "beats_baseline": None,
-        "expects_chance": False, "learned": "not learned",
+        "expects_chance": False, "beats_chance": False, "learned": "not learned",
     }  # fmt: skip
     assert cells(row) == ["x \\| y", "1", "50.0", "10.0 – 90.0", "0.0", "–", "–", "not learned"]
     lines = table([cells(row)], HEADINGS, NUMERIC).splitlines()
