@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-# How a folder of each form is used; of a model without vision, TEXT_FORMATS.
+KOSMOS2_SLOTS = 64  # of a picture, where `num_image_tokens` is not given
+
+# How a folder of each form is used; of a model without vision, TEXT_FORMATS. NUM_IMAGE_TOKENS is filled in.
 FORMATS = {
     "kosmos": """\
 With this project's program:
@@ -27,7 +29,7 @@ With transformers' own class for Kosmos-2, whose processor takes one picture, be
     from transformers import AutoProcessor, Kosmos2ForConditionalGeneration
     model = Kosmos2ForConditionalGeneration.from_pretrained("FOLDER")
     processor = AutoProcessor.from_pretrained("FOLDER")
-    inputs = processor(text="An image of", images=picture, return_tensors="pt")
+    inputs = processor(text="An image of", images=picture, NUM_IMAGE_TOKENS, return_tensors="pt")
     words = model.generate(**inputs, max_new_tokens=32)
 """,
 }

@@ -13,7 +13,7 @@ from kosmos.config import VisionConfig
 from kosmos.config_files import dump_yaml
 from kosmos.errors import DataError
 from kosmos.interop.preprocessing import read_preprocessing
-from kosmos.interop.self_check import TOLERANCE, quiet_transformers
+from kosmos.interop.self_check import TOLERANCE, measure_in_words, quiet_transformers, relative_difference
 from kosmos.interop.stored_weights import check_indexes
 from kosmos.model import weights
 from kosmos.model.clip_tower import load_clip, read_clip, stored_vision
@@ -81,10 +81,9 @@ def _compare(folder: Path, made: Path, config: VisionConfig, say: Say) -> None:
     hidden = theirs(pixel_values=pixels).last_hidden_state
     wanted = F.normalize(theirs.post_layernorm(hidden), dim=-1)
     found: Tensor = load_clip(config, str(made)).eval()(pixels)
-    difference = float((found - wanted).abs().max())
-    if not difference <= TOLERANCE:
+    difference, measure = relative_difference(wanted, found), measure_in_words("feature")
+    if difference > TOLERANCE:
         raise DataError(
-            f"the tower's features differ by {difference:.1e} from the original's, over {TOLERANCE:.0e}; nothing was "
-            "written"
+            f"the tower's features differ by {difference:.1e} from the original's, {measure}; nothing was written"
         )
-    say(f"check: features of both sides differ by at most {difference:.1e} ({_PICTURES} pictures)")
+    say(f"check: features of both sides differ by at most {difference:.1e} ({_PICTURES} pictures), {measure}")

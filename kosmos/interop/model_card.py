@@ -15,7 +15,7 @@ from kosmos.errors import KosmosError
 from kosmos.evaluation.picturebook.report import load_report
 from kosmos.evaluation.picturebook.report_markdown import HEADINGS, NUMERIC, cells
 from kosmos.evaluation.reporting.markdown import table
-from kosmos.interop.card_words import FORMATS, INTENDED, KOSMOS2_DATA, LIMITS, MISUSE, TEXT_FORMATS
+from kosmos.interop.card_words import FORMATS, INTENDED, KOSMOS2_DATA, KOSMOS2_SLOTS, LIMITS, MISUSE, TEXT_FORMATS
 from kosmos.model.counting import count_parameters
 from kosmos.processor import Processor
 from kosmos.runs import CHECKPOINTS, CONFIG_FILE, WEIGHTS_FILE
@@ -39,7 +39,7 @@ def exported_card(source: Path, folder: Path, format: Format, licence: str | Non
     licence = licence or str(front.get("license") or "unknown")
     sections = {
         "The model": _model(processor.config, f"weights of {folder.parent.name}" if run else "a model folder"),
-        "Use": (FORMATS if processor.config.vision is not None else TEXT_FORMATS)[format],
+        "Use": _use(processor.config, format),
         "Intended use": INTENDED,
         "Limits": _limits(processor.config),
         "Misuse": MISUSE,
@@ -60,7 +60,7 @@ def imported_card(folder: Path, processor: Processor) -> str:
     base = _base_model(folder)
     sections = {
         "The model": _model(processor.config, "a Kosmos-2 checkpoint in transformers' form, tensors unchanged"),
-        "Use": FORMATS["kosmos"],
+        "Use": _use(processor.config, "kosmos"),
         "Intended use": INTENDED,
         "Limits": _limits(processor.config),
         "Misuse": MISUSE,
@@ -78,7 +78,7 @@ def returned_card(source: Path, processor: Processor) -> str:
     licence = str(front.get("license") or "unknown")
     sections = {
         "The model": _model(processor.config, "a transformers folder, where it may have been trained further"),
-        "Use": (FORMATS if processor.config.vision is not None else TEXT_FORMATS)["kosmos"],
+        "Use": _use(processor.config, "kosmos"),
         "Intended use": INTENDED,
         "Limits": _limits(processor.config),
         "Misuse": MISUSE,
@@ -157,6 +157,15 @@ def _model(config: ModelConfig, origin: str) -> str:
         f"A model of the form of KOSMOS-1 ({_PAPER}): one decoder reads text and pictures in any order and writes text."
     )
     return f"{lead} It comes from {origin}.\n\n{table(rows, ('', 'value'), ())}"
+
+
+def _use(config: ModelConfig, format: Format) -> str:
+    if config.vision is None:
+        return TEXT_FORMATS[format]
+    slots = config.resampler.num_latents
+    # transformers' processor of Kosmos-2 writes 64 slots unless it is told, and its model refuses another number.
+    told = "" if slots == KOSMOS2_SLOTS else f"num_image_tokens={slots}, "
+    return FORMATS[format].replace("NUM_IMAGE_TOKENS, ", told)
 
 
 def _limits(config: ModelConfig) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from kosmos.errors import DataError, StorageError
 from kosmos.interop.stored_json import read_json
+from kosmos.storage import PICKLED
 
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _BIN, _BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
@@ -74,10 +75,7 @@ def _read(file: Path, reader: Callable[[Path], dict[str, Tensor]]) -> dict[str, 
     try:
         return reader(file)
     except pickle.UnpicklingError as error:  # torch's own message advises to run the code
-        raise StorageError(
-            f"{file}: cannot read the weights: damaged, or it holds more than tensors, which is not read as it may run "
-            "code; ask for safetensors"
-        ) from error
+        raise StorageError(f"{file}: cannot read the weights: {PICKLED}") from error
     except Exception as error:  # torch and safetensors raise many types for a damaged file
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise StorageError(f"{file}: cannot read the weights: {lines[0]}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any, Literal
 
 import torch
@@ -13,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 from kosmos.config import VisionConfig
 from kosmos.errors import ConfigError, DataError, StorageError
 from kosmos.model.tower import VisionTower
+from kosmos.storage import PICKLED
 
 # Our name of each architecture field, and transformers' name of it in config.json.
 _CLIP_FIELDS = {
@@ -138,6 +140,8 @@ def _from_pretrained(name: str, theirs: CLIPVisionConfig) -> tuple[CLIPVisionMod
     options: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": "sdpa", "output_loading_info": True}
     try:
         loaded: Any = CLIPVisionModel.from_pretrained(name, config=theirs, **options)
+    except pickle.UnpicklingError as error:  # torch's own message advises to run the code
+        raise StorageError(f"{name}: cannot load the CLIP weights: {PICKLED}") from error
     except Exception as error:  # transformers raises many types for a damaged file
         raise StorageError(f"{name}: cannot load the CLIP weights: {first_line(error)}") from error
     model, report = loaded
