@@ -12,6 +12,8 @@ from pathlib import Path
 from kosmos.errors import StorageError
 
 MANIFEST = "MANIFEST.sha256"
+# Said of a .bin file that torch does not read as tensors: torch's own message advises to run the code in it.
+PICKLED = "damaged, or it holds more than tensors, which is not read as it may run code; ask for safetensors"
 
 
 def write_atomic(path: str | Path, data: bytes | Iterable[bytes], durable: bool = True) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-KOSMOS2_SLOTS = 64  # of a picture, where `num_image_tokens` is not given
-
 # How a folder of each form is used; of a model without vision, TEXT_FORMATS. NUM_IMAGE_TOKENS is filled in.
 FORMATS = {
     "kosmos": """\

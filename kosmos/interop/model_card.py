@@ -15,7 +15,8 @@ from kosmos.errors import KosmosError
 from kosmos.evaluation.picturebook.report import load_report
 from kosmos.evaluation.picturebook.report_markdown import HEADINGS, NUMERIC, cells
 from kosmos.evaluation.reporting.markdown import table
-from kosmos.interop.card_words import FORMATS, INTENDED, KOSMOS2_DATA, KOSMOS2_SLOTS, LIMITS, MISUSE, TEXT_FORMATS
+from kosmos.interop.card_words import FORMATS, INTENDED, KOSMOS2_DATA, LIMITS, MISUSE, TEXT_FORMATS
+from kosmos.interop.kosmos2.processor import DEFAULT_SLOTS
 from kosmos.model.counting import count_parameters
 from kosmos.processor import Processor
 from kosmos.runs import CHECKPOINTS, CONFIG_FILE, WEIGHTS_FILE
@@ -163,8 +164,8 @@ def _use(config: ModelConfig, format: Format) -> str:
     if config.vision is None:
         return TEXT_FORMATS[format]
     slots = config.resampler.num_latents
-    # transformers' processor of Kosmos-2 writes 64 slots unless it is told, and its model refuses another number.
-    told = "" if slots == KOSMOS2_SLOTS else f"num_image_tokens={slots}, "
+    # transformers' model of Kosmos-2 refuses another number of slots than its own.
+    told = "" if slots == DEFAULT_SLOTS else f"num_image_tokens={slots}, "
     return FORMATS[format].replace("NUM_IMAGE_TOKENS, ", told)
 
 

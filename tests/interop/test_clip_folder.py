@@ -55,7 +55,8 @@ def test_the_tower_is_what_a_recipe_starts_from(whole: bool, activation: str, tm
     write_clip(tmp_path / "clip", activation, whole)
     said: list[str] = []
     part = import_clip(tmp_path / "clip", tmp_path / "tower", say=said.append)
-    assert any(line.startswith("check: features of both sides differ by at most ") for line in said)
+    (check,) = [line for line in said if line.startswith("check: features of both sides differ by at most ")]
+    assert check.endswith(" (3 pictures), relative to the largest feature, or to 1; the limit is 1e-05")
     assert f"activation {activation}" in said[0]
     stored = load_file(tmp_path / "tower" / WEIGHTS)
     assert not any(name.startswith("text") for name in stored)
@@ -106,6 +107,18 @@ def test_missing_and_damaged_weights(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot load the CLIP weights"):
         import_clip(tmp_path / "clip", tmp_path / "tower", say=lambda line: None)
     assert {path.name for path in tmp_path.iterdir()} == {"clip"}
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_more_than_tensors_is_not_read_and_nobody_is_told_to(zipped: bool, tmp_path: Path) -> None:
+    write_clip(tmp_path / "clip")
+    (tmp_path / "clip" / WEIGHTS).unlink()
+    file = tmp_path / "clip" / "pytorch_model.bin"
+    torch.save({"a": Path("x")}, file, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(StorageError, match="more than tensors, which is not read as it may run code") as raised:
+        import_clip(tmp_path / "clip", tmp_path / "tower", say=lambda line: None)
+    assert "weights_only" not in str(raised.value) and "can still be loaded" not in str(raised.value)
+    assert not (tmp_path / "tower").exists()
 
 
 def test_the_check_sees_another_tower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

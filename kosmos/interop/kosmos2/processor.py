@@ -29,7 +29,7 @@ SENTENCES = (
     'It has 12,345 parts - e.g. "wheels", a half (½), the ligature ﬁ, naïve café.',
 )
 # What processors of transformers always take for a picture's slots where the call does not say it.
-_DEFAULT_SLOTS = 64
+DEFAULT_SLOTS = 64
 
 
 def read_tokenizer(folder: Path, vocab_size: int, model_file: Path | None = None) -> Tokenizer:
@@ -92,7 +92,7 @@ def write_processor(processor: Processor, folder: Path) -> list[str]:
             f"transformers' processor knows {len(missing)} grounding tokens (<phrase> ...) that this model has no "
             "embeddings for: keep them out of prompts"
         )
-    if (slots := processor.config.resampler.num_latents) != _DEFAULT_SLOTS:
+    if (slots := processor.config.resampler.num_latents) != DEFAULT_SLOTS:
         notes.append(f"a picture takes {slots} slots here: call the processor with num_image_tokens={slots}")
     return notes
 
