@@ -47,7 +47,9 @@ def classify(error: BaseException) -> tuple[int, str]:
     """The exit code and the one line for an exception."""
     if isinstance(error, KosmosError):
         return error.exit_code, str(error)
-    if isinstance(error, KeyboardInterrupt):
+    # An import that is interrupted may say so as an ImportError.
+    importing = isinstance(error, ImportError) and any(isinstance(link, KeyboardInterrupt) for link in _chain(error))
+    if importing or isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, "interrupted"
     if (reason := _operating_system_error(error)) is not None:
         return STORAGE, f"reading or writing failed: {reason}"

@@ -12,6 +12,7 @@ from types import FrameType, ModuleType
 from typing import NoReturn
 
 from kosmos import __version__
+from kosmos.cli import heard_signals
 from kosmos.cli.exit_codes import report
 from kosmos.cli.parser import Parser
 from kosmos.errors import UsageError, nearest
@@ -127,6 +128,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except BaseException as error:
+        if heard_signals.lost_in_import(error):
+            interrupt = KeyboardInterrupt()
+            interrupt.__cause__ = error  # for --debug
+            return report(interrupt, debug)
         return report(error, debug)
 
 
@@ -138,4 +143,5 @@ def entry_point() -> None:
     """What the installed command calls."""
     # Outside the training loops, which save first, SIGTERM ends a command as Ctrl-C does: one line, exit code 4.
     signal.signal(signal.SIGTERM, _terminate)
+    heard_signals.listen()
     sys.exit(main())

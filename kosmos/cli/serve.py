@@ -74,11 +74,11 @@ def run(args: argparse.Namespace) -> int:
         host, port = bound.getsockname()[:2]
         engine = open_engine(args, max_slots=args.max_slots)
         engine.generate([Document()], 2)  # packs the weights, and shows that the model runs
-        listen(bound, options)
+        listen(bound, options)  # before the model answers, so that a second server on the port is told early
         address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         page = f"page {address}/, " if options.page else ""
-        print(f"kosmos serve: {options.model_name}: {page}OpenAI base URL {address}/v1; Ctrl-C stops", flush=True)
-        serve(engine, options, bound)
+        line = f"kosmos serve: {options.model_name}: {page}OpenAI base URL {address}/v1; Ctrl-C stops"
+        serve(engine, options, bound, announce=lambda: print(line, flush=True))
     return 0
 
 
@@ -123,11 +123,16 @@ def _options(args: argparse.Namespace) -> ServeOptions:
 
 
 def _keys(file: Path | None) -> tuple[str, ...]:
-    """The keys of the file and of the variable. Raises StorageError for a file that cannot be read, or has none."""
+    """The keys of the file and of the variable.
+
+    Raises UsageError for a wrong path or a file without a key, StorageError for one that cannot be read.
+    """
     keys = [os.environ[KEY_VARIABLE].strip()] if os.environ.get(KEY_VARIABLE, "").strip() else []
     if file is not None:
         try:
             lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise UsageError(f"{file}: cannot read the keys: {error.strerror}; --api-key-file names a file") from error
         except (OSError, UnicodeDecodeError) as error:
             raise StorageError(f"{file}: cannot read the keys: {getattr(error, 'strerror', None) or error}") from error
         found = [line for line in lines if line]

@@ -67,10 +67,12 @@ def refuse_unsafe(options: ServeOptions) -> None:
     for origin in options.cors_origins:
         scheme, _, rest = origin.partition("://")
         if origin != "null" and (scheme not in ("http", "https") or not rest or "/" in rest or "*" in rest):
-            raise ConfigError(f"cors_origins: {origin!r} is no origin; write https://name.example, without a path")
+            raise ConfigError(f"--cors-origin: {origin!r} is no origin; write https://name.example, without a path")
     for host in options.remote_hosts:
         if not host or host != host.lower() or any(sign in host for sign in "/:*@ ") or is_loopback(host):
-            raise ConfigError(f"remote_hosts: {host!r} is no host name; write images.example.org, in small letters")
+            raise ConfigError(
+                f"--allow-image-host: {host!r} is no host name; write images.example.org, in small letters"
+            )
     if options.remote_hosts:
         # A missing package is told at the start, not at the first request.
         import kosmos.serving.remote_pictures  # noqa: F401

@@ -108,7 +108,7 @@ class _Guard:
             raise Refusal(
                 421,
                 "the server is not known by the name in the Host header; call it by 127.0.0.1 or localhost,"
-                " or list the name in host_names",
+                " or name it to the server with --host-name",
                 code="unknown_host",
                 headers=_CLOSE,
             )
@@ -117,7 +117,7 @@ class _Guard:
         if not self._origins.admits(origin, host):
             raise Refusal(
                 403,
-                "a page of another origin may not call this server; list its origin in cors_origins",
+                "a page of another origin may not call this server; name its origin to the server with --cors-origin",
                 type="permission_error",
                 code="origin_not_allowed",
             )

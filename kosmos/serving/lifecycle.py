@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
@@ -53,8 +54,15 @@ def _port_taken(options: ServeOptions, error: OSError) -> UsageError:
     )
 
 
-def serve(engine: Engine, options: ServeOptions, bound: socket.socket) -> None:
-    """Answer requests until SIGTERM or SIGINT, then what was promised. Raises Interrupted when that was not kept."""
+def _silent() -> None:
+    return
+
+
+def serve(engine: Engine, options: ServeOptions, bound: socket.socket, announce: Callable[[], None] = _silent) -> None:
+    """Answer requests until SIGTERM or SIGINT, then what was promised. Raises Interrupted when that was not kept.
+
+    announce   called once, when connections are taken and signals begin the drain
+    """
     service = Service(engine, options)
     app = create_app(engine, options, service)
     config = uvicorn.Config(
@@ -65,7 +73,7 @@ def serve(engine: Engine, options: ServeOptions, bound: socket.socket) -> None:
         timeout_graceful_shutdown=_LAST_BYTES_S,
         **uvicorn_settings(options),
     )
-    server = DrainingServer(config, service)
+    server = DrainingServer(config, service, announce)
     server.run(sockets=[bound])
     if server.num_broken:
         raise Interrupted(
@@ -76,11 +84,16 @@ def serve(engine: Engine, options: ServeOptions, bound: socket.socket) -> None:
 class DrainingServer(uvicorn.Server):
     """Goes on listening while it drains, so that new requests are told 503 and /ready says so too."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, announce: Callable[[], None] = _silent) -> None:
         super().__init__(config)
+        self._announce = announce
         self._service = service
         self._drain_until = 0.0
         self.num_broken = 0
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._announce()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal begins the drain, the second ends it."""

@@ -16,7 +16,7 @@ try:
     import aiohttp
     import yarl
 except ImportError as error:
-    raise ConfigError("remote_hosts needs aiohttp: pip install 'kosmos[serve]' aiohttp yarl") from error
+    raise ConfigError("--allow-image-host needs aiohttp: pip install 'kosmos[serve]' aiohttp yarl") from error
 
 from kosmos.data.fetch.addresses import AddressRules, literal_address, parse_url
 from kosmos.data.fetch.body import read_capped

@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -51,6 +52,48 @@ def test_the_cause_decides() -> None:
             raise RuntimeError("writer failed") from error
     except RuntimeError as error:
         assert classify(error)[0] == 5
+
+
+def test_an_import_that_was_interrupted() -> None:
+    try:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as stop:
+            raise ImportError("Importing the numpy C-extensions failed") from stop
+    except ImportError as error:
+        assert classify(error) == (4, "interrupted")
+    assert classify(ImportError("libtorch.so"))[0] == 1
+
+
+_LOSES_IT = "try:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept KeyboardInterrupt:\n    pass\n"
+
+
+@pytest.mark.parametrize(
+    ("module", "code"),
+    [
+        (_LOSES_IT + "raise ImportError('could not import module \"datetime\"')\n", 4),
+        (_LOSES_IT + "raise TypeError('expected a message argument')\n", 4),
+        ("raise ImportError('libtorch.so')\n", 1),
+        (_LOSES_IT + "def later(): raise TypeError('a fault of ours')\n", 1),
+    ],
+)
+def test_an_import_that_loses_the_interrupt(module: str, code: int, tmp_path: Path) -> None:
+    """As C modules of numpy and torch do: another error in its place, without a chain."""
+    (tmp_path / "loses_it.py").write_text("import os, signal\n" + module)
+    program = (
+        "from kosmos.cli import main\n"
+        "def importing(arguments):\n"
+        "    import loses_it\n"
+        "    loses_it.later()\n"
+        "main._dispatch = importing\n"
+        "main.entry_point()\n"
+    )
+    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).resolve().parents[2])])
+    environment = {**os.environ, "PYTHONPATH": paths}
+    command = [sys.executable, "-c", program]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    assert finished.returncode == code
+    assert (one_line(finished) == "interrupted") is (code == 4)
 
 
 def test_several_problems_of_a_configuration_are_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:

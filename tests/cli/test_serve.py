@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,27 @@ def test_the_line_and_the_end(folder: Path, tmp_path: Path) -> None:
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(20) == 0
         assert "Traceback" not in server.logged()
+
+
+@pytest.mark.parametrize("turn", range(5))
+def test_who_reads_the_line_can_connect(folder: Path, turn: int) -> None:
+    """And a signal is the drain's from then on: the exit code is 0."""
+    command = [sys.executable, "-m", "kosmos", "serve", str(folder), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as process:
+        try:
+            assert process.stdout is not None
+            match = re.search(r"base URL http://127\.0\.0\.1:(\d+)/v1", process.stdout.readline())
+            assert match is not None
+            with contextlib.closing(HTTPConnection("127.0.0.1", int(match[1]), timeout=20)) as connection:
+                if turn:  # once the signal comes first
+                    connection.request("GET", "/ready")
+                    assert connection.getresponse().status == 200
+                else:
+                    connection.connect()
+            process.terminate()
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
 
 
 def test_sigterm_finishes_what_was_promised(folder: Path, tmp_path: Path) -> None:
@@ -105,7 +129,10 @@ def test_a_port_in_use(folder: Path, kosmos: Command) -> None:
         (["--port", "70000"], 2, "ports end at 65535"),
         (["--queue-size", "0"], 2, "--queue-size is 0"),
         (["--deadline", "0"], 2, "--deadline is 0.0"),
-        (["--api-key-file", "missing.txt"], 5, "missing.txt: cannot read the keys"),
+        (["--api-key-file", "missing.txt"], 2, "missing.txt: cannot read the keys: No such file or directory; --api"),
+        (["--api-key-file", "."], 2, ".: cannot read the keys: Is a directory; --api-key-file names a file"),
+        (["--allow-image-host", "Example.org"], 2, "--allow-image-host: 'Example.org' is no host name"),
+        (["--cors-origin", "*"], 2, "--cors-origin: '*' is no origin"),
         (["--api-key-file", "empty.txt"], 2, "there is no key in it"),
         (["--host", "no.such.host.invalid", "--api-key-file", "keys.txt"], 2, "cannot listen at no.such.host.invalid"),
     ],

@@ -120,6 +120,6 @@ def test_serving(tiny_run: Path, here: Path) -> None:
     said = run_document("docs/tutorials/serve.md", here, {"8000": str(port)})
     models, text, scores = (json.loads(out) for command, out in said.items() if "/v1/" in command)
     assert models["data"][0]["id"] == "demo" and text["usage"]["completion_tokens"] <= 8
-    assert scores["best"] in (" an animal", " a tool") and len(scores["results"]) == 2
+    assert scores["best"] in ("an animal", "a tool") and len(scores["results"]) == 2
     chat, completion = (out for where, out in said.items() if where.startswith("docs/"))
     assert chat.splitlines()[0].split()[-1].isdigit() and completion

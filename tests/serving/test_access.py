@@ -81,7 +81,8 @@ def test_a_host_beyond_loopback_needs_a_key() -> None:
     ],
 )
 def test_options_that_cannot_work(changes: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError):
+    option = {"api_keys": "an API key", "cors_origins": "--cors-origin", "remote_hosts": "--allow-image-host"}
+    with pytest.raises(ConfigError, match=f"^{option[next(iter(changes))]}: "):
         refuse_unsafe(dataclasses.replace(ServeOptions(), **changes))
 
 
