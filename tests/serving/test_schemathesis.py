@@ -68,4 +68,6 @@ def test_every_operation(server: ServerProcess, tmp_path: Path) -> None:
     for path in ("/v1/chat/completions", "/v1/completions", "/v1/score"):
         answered = [int(status) for status in re.findall(rf"POST {path} (\d+)", logged)]
         assert answered.count(200) >= EXAMPLES // 4 + 1 and max(answered) < 500, path
+    for path in ("/v1/models", "/health", "/ready", "/metrics"):
+        assert {server.ask("GET", path).status for _ in range(EXAMPLES)} == {200}, path
     assert server.ask("GET", "/health").json == {"status": "ok"}
