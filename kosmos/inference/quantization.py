@@ -51,8 +51,16 @@ def int8_linear(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tenso
             torch._make_per_channel_quantized_tensor(integers, scales.double(), zeros, 0),
             None if bias is None else bias.float(),
         )
-    linear_dynamic = torch.ops.quantized.linear_dynamic
-    return lambda x: linear_dynamic(x.float(), packed, False).to(x.dtype)
+    # The operation itself: through torch.ops each call first looks at its arguments in Python, for microseconds.
+    linear_dynamic = getattr(torch.ops.quantized.linear_dynamic, "_op", torch.ops.quantized.linear_dynamic)
+
+    def linear(x: Tensor) -> Tensor:
+        if x.dtype == torch.float32:
+            product: Tensor = linear_dynamic(x, packed, False)
+            return product
+        return linear_dynamic(x.float(), packed, False).to(x.dtype)
+
+    return linear
 
 
 class _WeightOnly:
