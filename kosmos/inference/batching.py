@@ -11,7 +11,7 @@ from kosmos.batch import Sequence as Row
 from kosmos.document import Document
 from kosmos.errors import UsageError
 from kosmos.inference.decode_step import step_dtype
-from kosmos.inference.memory import is_out_of_memory
+from kosmos.inference.memory import free_memory, is_out_of_memory
 from kosmos.inference.prefix import Prefix
 from kosmos.inference.sharing import batches
 
@@ -99,12 +99,7 @@ def _attempt(
 
 def _after_out_of_memory(engine: Engine, num_tokens: int, num_prompts: int) -> None:
     """Free what can be freed. Raises UsageError when a single prompt did not fit."""
-    engine.num_halvings += 1
-    engine.pool.shrink()
-    engine.embeddings.release()
-    engine.features.clear()
-    if engine.device.type == "cuda":
-        torch.cuda.empty_cache()
+    free_memory(engine)
     if num_prompts == 1:
         raise UsageError(
             f"out of memory with a single prompt of {num_tokens} tokens: use a shorter one, fewer beams or "

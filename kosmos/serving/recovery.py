@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 
-import torch
-
 from kosmos.errors import KosmosError
 from kosmos.inference.engine import Engine
-from kosmos.inference.memory import is_out_of_memory
+from kosmos.inference.memory import free_memory, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
@@ -19,9 +17,4 @@ def recover(engine: Engine, error: Exception) -> None:
         if not isinstance(error, KosmosError):
             logger.error("the engine failed", exc_info=error)
         return
-    engine.num_halvings += 1
-    engine.pool.shrink()
-    engine.embeddings.release()
-    engine.features.clear()
-    if engine.device.type == "cuda":
-        torch.cuda.empty_cache()
+    free_memory(engine)
