@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import Kosmos2Config, Kosmos2ForConditionalGeneration
+from transformers import Kosmos2ForConditionalGeneration
 
 from kosmos.batch import collate
 from kosmos.document import Document
@@ -16,6 +16,7 @@ from kosmos.interop.kosmos2.conversion import native_tensors
 from kosmos.model.kosmos import Kosmos
 from kosmos.processor import Processor
 from kosmos.tokenizer import Tokenizer
+from tests.model.their_configs import small_kosmos2_config
 
 NUM_LATENTS = 3
 
@@ -23,27 +24,7 @@ NUM_LATENTS = 3
 def paired_engine(tokenizer: Tokenizer) -> tuple[Engine, Kosmos2ForConditionalGeneration]:
     """A random Kosmos2 and our Engine on its weights; it wanders and ends at times."""
     torch.manual_seed(3)
-    config = Kosmos2Config(
-        text_config={
-            "vocab_size": tokenizer.vocab_size,
-            "max_position_embeddings": 128,
-            "embed_dim": 32,
-            "layers": 2,
-            "ffn_dim": 64,
-            "attention_heads": 4,
-            "dropout": 0.0,
-            "attention_dropout": 0.0,
-        },
-        vision_config={
-            "hidden_size": 24,
-            "intermediate_size": 48,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "image_size": 16,
-            "patch_size": 8,
-        },
-        latent_query_num=NUM_LATENTS,
-    )
+    config = small_kosmos2_config(tokenizer.vocab_size, NUM_LATENTS, vision={"image_size": 16, "patch_size": 8})
     theirs = Kosmos2ForConditionalGeneration(config).eval()
     with torch.no_grad():
         for parameter in theirs.parameters():

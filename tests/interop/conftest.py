@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,11 +9,24 @@ import pytest
 
 from kosmos.tokenizer import Tokenizer
 from tests.inference.tiny import tiny_tokenizer
+from tests.interop.kosmos2_folder import Folders, make_folders
 
 
 @pytest.fixture(scope="session")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     return tiny_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+@pytest.fixture(scope="session")
+def kosmos2_folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """A random Kosmos-2 in transformers' form, and imported; read only."""
+    return make_folders(tmp_path_factory.mktemp("kosmos2"))
+
+
+@pytest.fixture
+def kosmos2_copy(kosmos2_folders: Folders, tmp_path: Path) -> Path:
+    """The folder of transformers, to be changed."""
+    return Path(shutil.copytree(kosmos2_folders.theirs, tmp_path / "copy"))
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from kosmos.interop.kosmos2.conversion import export_kosmos2, import_kosmos2
 from kosmos.interop.kosmos2.processor import SENTENCEPIECE_FILE
 from kosmos.interop.kosmos2.sentencepiece_file import precompiled_charsmap
 from kosmos.tokenizer import Tokenizer
+from tests.model.their_configs import small_kosmos2_config
 from tests.model.tiny import shake
 
 NUM_LATENTS = 4
@@ -38,34 +39,6 @@ LINES = (
 def small_tokenizer(folder: Path) -> Tokenizer:
     """A tokenizer of some 70 pieces over English letters."""
     return Tokenizer.train(LINES * 4, folder / "small.model", 70)
-
-
-def small_config(vocab_size: int, **changes: Any) -> Kosmos2Config:
-    """2 + 2 layers on 28 pixels, 4 latents, no dropout; `changes` are fields of text_config or vision_config."""
-    text: dict[str, Any] = {
-        "vocab_size": vocab_size,
-        "max_position_embeddings": 128,
-        "embed_dim": 32,
-        "layers": 2,
-        "ffn_dim": 64,
-        "attention_heads": 4,
-        "dropout": 0.0,
-        "attention_dropout": 0.0,
-    }
-    vision: dict[str, Any] = {
-        "hidden_size": 24,
-        "intermediate_size": 48,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "image_size": IMAGE_SIZE,
-        "patch_size": 14,
-    }
-    return Kosmos2Config(
-        text_config=text | changes.pop("text", {}),
-        vision_config=vision | changes.pop("vision", {}),
-        latent_query_num=NUM_LATENTS,
-        **changes,
-    )
 
 
 def small_model(config: Kosmos2Config, seed: int = 0) -> Kosmos2ForConditionalGeneration:
@@ -90,7 +63,7 @@ def their_processor(tokenizer: Tokenizer, size: int = IMAGE_SIZE, patches: int =
 def write_kosmos2(folder: Path, tokenizer: Tokenizer, **changes: Any) -> Kosmos2ForConditionalGeneration:
     """Write model, processor and the SentencePiece model into `folder`; returns the model."""
     processor = their_processor(tokenizer)
-    model = small_model(small_config(len(processor.tokenizer), **changes))
+    model = small_model(small_kosmos2_config(len(processor.tokenizer), NUM_LATENTS, **changes))
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     (folder / SENTENCEPIECE_FILE).write_bytes(tokenizer.model)

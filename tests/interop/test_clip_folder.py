@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig, CLIPVisionModel
+from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionModel
 
 from kosmos.config import ModelConfig
 from kosmos.config_files import config_from_mapping, parse_yaml
@@ -18,21 +18,10 @@ from kosmos.interop import clip_folder
 from kosmos.interop.clip_folder import import_clip
 from kosmos.model.clip_tower import load_clip
 from kosmos.model.kosmos import Kosmos
+from tests.model.their_configs import small_clip_config
 from tests.model.tiny import shake
 
 WEIGHTS = "model.safetensors"
-
-
-def vision_config(activation: str) -> CLIPVisionConfig:
-    return CLIPVisionConfig(
-        hidden_size=24,
-        intermediate_size=48,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        image_size=28,
-        patch_size=14,
-        hidden_act=activation,
-    )
 
 
 def write_clip(folder: Path, activation: str = "quick_gelu", whole: bool = False, half: bool = False) -> None:
@@ -42,9 +31,9 @@ def write_clip(folder: Path, activation: str = "quick_gelu", whole: bool = False
         text = CLIPTextConfig(
             hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, vocab_size=9
         )
-        model = CLIPModel(CLIPConfig(text_config=text.to_dict(), vision_config=vision_config(activation).to_dict()))
+        model = CLIPModel(CLIPConfig(text_config=text.to_dict(), vision_config=small_clip_config(activation).to_dict()))
     else:
-        model = CLIPVisionModel(vision_config(activation))
+        model = CLIPVisionModel(small_clip_config(activation))
     shake(model)
     (model.half() if half else model).save_pretrained(folder)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,30 +31,18 @@ from tests.interop.kosmos2_folder import (
     WEIGHTS,
     Folders,
     edit_json,
-    make_folders,
     nothing_but,
-    small_config,
     small_model,
     write_kosmos2,
 )
+from tests.model.their_configs import small_kosmos2_config
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    return make_folders(tmp_path_factory.mktemp("kosmos2"))
-
-
-@pytest.fixture
-def copy(folders: Folders, tmp_path: Path) -> Path:
-    """The folder of transformers, to be changed."""
-    return Path(shutil.copytree(folders.theirs, tmp_path / "copy"))
-
-
-def test_logits_are_equal_with_no_one_and_three_pictures(folders: Folders) -> None:
-    probes = make_probes(Processor.load(folders.ours))
+def test_logits_are_equal_with_no_one_and_three_pictures(kosmos2_folders: Folders) -> None:
+    probes = make_probes(Processor.load(kosmos2_folders.ours))
     assert [0 if not p.batch.inputs else len(p.batch.inputs["image"].features) for p in probes] == [0, 1, 3]
-    wanted = kosmos2_logits(folders.theirs, probes)
-    for made in (native_logits(folders.ours, probes), kosmos2_logits(folders.again, probes)):
+    wanted = kosmos2_logits(kosmos2_folders.theirs, probes)
+    for made in (native_logits(kosmos2_folders.ours, probes), kosmos2_logits(kosmos2_folders.again, probes)):
         for one, other in zip(wanted, made):
             assert one.std() > 0.1
             torch.testing.assert_close(other, one, rtol=0, atol=1e-5)
@@ -63,36 +50,42 @@ def test_logits_are_equal_with_no_one_and_three_pictures(folders: Folders) -> No
     assert (wanted[1][-1] - wanted[0][-1]).abs().max() > 1e-3
 
 
-def test_the_largest_difference_is_told(folders: Folders) -> None:
-    checks = [line for line in folders.said if line.startswith("check: logits of both sides differ by at most ")]
+def test_the_largest_difference_is_told(kosmos2_folders: Folders) -> None:
+    checks = [
+        line for line in kosmos2_folders.said if line.startswith("check: logits of both sides differ by at most ")
+    ]
     assert len(checks) == 2
     assert all(float(line.split()[9]) <= 1e-5 for line in checks)
     assert all("three pictures" in line for line in checks)
 
 
-def test_tensors_pass_both_ways_to_the_bit(folders: Folders) -> None:
-    first, last = load_file(folders.theirs / WEIGHTS), load_file(folders.again / WEIGHTS)
+def test_tensors_pass_both_ways_to_the_bit(kosmos2_folders: Folders) -> None:
+    first, last = load_file(kosmos2_folders.theirs / WEIGHTS), load_file(kosmos2_folders.again / WEIGHTS)
     assert first.keys() == last.keys()
     assert len(first) == 93
     assert all(torch.equal(first[name], last[name]) for name in first)
 
 
-def test_configuration_and_processor_come_back_as_they_were(folders: Folders) -> None:
-    first, last = (json.loads((folder / "config.json").read_text()) for folder in (folders.theirs, folders.again))
+def test_configuration_and_processor_come_back_as_they_were(kosmos2_folders: Folders) -> None:
+    first, last = (
+        json.loads((folder / "config.json").read_text()) for folder in (kosmos2_folders.theirs, kosmos2_folders.again)
+    )
     assert first == last
-    assert (folders.theirs / "tokenizer.json").read_bytes() == (folders.again / "tokenizer.json").read_bytes()
-    ends = json.loads((folders.again / "generation_config.json").read_text())
+    assert (kosmos2_folders.theirs / "tokenizer.json").read_bytes() == (
+        kosmos2_folders.again / "tokenizer.json"
+    ).read_bytes()
+    ends = json.loads((kosmos2_folders.again / "generation_config.json").read_text())
     assert (ends["bos_token_id"], ends["pad_token_id"], ends["eos_token_id"]) == (0, 1, 2)
 
 
-def test_imported_files_are_those_of_every_model_folder_and_a_card(folders: Folders) -> None:
-    names = {path.name for path in folders.ours.iterdir()}
+def test_imported_files_are_those_of_every_model_folder_and_a_card(kosmos2_folders: Folders) -> None:
+    names = {path.name for path in kosmos2_folders.ours.iterdir()}
     assert names == {
         *("config.yaml", WEIGHTS, "processor.yaml", "tokenizer.model", "tokenizer.yaml", "README.md"),
     }
-    processor = Processor.load(folders.ours)
-    assert processor.tokenizer.vocab_size == folders.tokenizer.vocab_size + 6 + PATCHES
-    assert processor.tokenizer.special_id("<phrase>") == folders.tokenizer.vocab_size
+    processor = Processor.load(kosmos2_folders.ours)
+    assert processor.tokenizer.vocab_size == kosmos2_folders.tokenizer.vocab_size + 6 + PATCHES
+    assert processor.tokenizer.special_id("<phrase>") == kosmos2_folders.tokenizer.vocab_size
     assert processor.tokenizer.special_id("<patch_index_0002>") == processor.tokenizer.vocab_size - 1
     assert processor.config.decoder.position == "sinusoidal"
 
@@ -124,14 +117,14 @@ def test_every_prefix_is_renamed_back() -> None:
         native_name("text_model.extra")
 
 
-def test_generate_gives_what_transformers_generates(folders: Folders, tmp_path: Path) -> None:
+def test_generate_gives_what_transformers_generates(kosmos2_folders: Folders, tmp_path: Path) -> None:
     """The whole path: a picture's file through either preprocessing, tokenizer and decoding."""
     pixels = np.random.default_rng(0).integers(0, 256, (40, 70, 3), dtype=np.uint8)
     PIL.Image.fromarray(pixels).resize((280, 160)).save(tmp_path / "picture.png")
-    engine = kosmos.load(folders.ours)
+    engine = kosmos.load(kosmos2_folders.ours)
     ours = kosmos.generate(engine, [tmp_path / "picture.png", "An image of"], max_new_tokens=12)
-    model: Any = Kosmos2ForConditionalGeneration.from_pretrained(folders.again)
-    processor: Any = AutoProcessor.from_pretrained(folders.again)
+    model: Any = Kosmos2ForConditionalGeneration.from_pretrained(kosmos2_folders.again)
+    processor: Any = AutoProcessor.from_pretrained(kosmos2_folders.again)
     with PIL.Image.open(tmp_path / "picture.png") as picture:
         given = processor(
             text="An image of", images=picture, num_image_tokens=NUM_LATENTS, add_eos_token=False, return_tensors="pt"
@@ -174,55 +167,55 @@ def _scale(name: str, by: float) -> Callable[[dict[str, Tensor]], dict[str, Tens
 )
 def test_the_check_sees_a_wrong_conversion(
     harm: Callable[[dict[str, Tensor]], dict[str, Tensor]],
-    folders: Folders,
+    kosmos2_folders: Folders,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     right = conversion.native_tensors
     monkeypatch.setattr(conversion, "native_tensors", lambda *given, **named: harm(right(*given, **named)))
     with pytest.raises(DataError, match="the converted model's logits differ by .*; nothing was written"):
-        import_kosmos2(folders.theirs, tmp_path / "out", say=lambda line: None)
+        import_kosmos2(kosmos2_folders.theirs, tmp_path / "out", say=lambda line: None)
     assert nothing_but(tmp_path)
 
 
 def test_the_check_of_an_export_sees_a_wrong_conversion(
-    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kosmos2_folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = conversion.kosmos2_tensors
     name = "vision_model.model.post_layernorm.weight"
     monkeypatch.setattr(conversion, "kosmos2_tensors", lambda tensors: right(tensors) | {name: torch.ones(24)})
     with pytest.raises(DataError, match="the converted model's logits differ by"):
-        export_kosmos2(folders.ours, tmp_path / "out", say=lambda line: None)
+        export_kosmos2(kosmos2_folders.ours, tmp_path / "out", say=lambda line: None)
     assert nothing_but(tmp_path)
 
 
-def test_the_check_is_left_out_only_aloud(folders: Folders, tmp_path: Path) -> None:
+def test_the_check_is_left_out_only_aloud(kosmos2_folders: Folders, tmp_path: Path) -> None:
     said: list[str] = []
-    import_kosmos2(folders.theirs, tmp_path / "out", check=False, say=said.append)
+    import_kosmos2(kosmos2_folders.theirs, tmp_path / "out", check=False, say=said.append)
     assert said[-1] == "warning: the check of both sides' logits was left out (--skip-check)"
 
 
 def test_too_little_memory_for_the_check_is_said(
-    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kosmos2_folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*given: object) -> list[Tensor]:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr(conversion, "kosmos2_logits", fails)
     with pytest.raises(UsageError, match="not enough memory to run both sides of the conversion.*--skip-check"):
-        import_kosmos2(folders.theirs, tmp_path / "out", say=lambda line: None)
+        import_kosmos2(kosmos2_folders.theirs, tmp_path / "out", say=lambda line: None)
     assert nothing_but(tmp_path)
 
 
-def test_a_truncated_vocabulary_keeps_the_other_logits(folders: Folders, tmp_path: Path) -> None:
+def test_a_truncated_vocabulary_keeps_the_other_logits(kosmos2_folders: Folders, tmp_path: Path) -> None:
     said: list[str] = []
-    import_kosmos2(folders.theirs, tmp_path / "out", truncate_vocabulary=True, say=said.append)
+    import_kosmos2(kosmos2_folders.theirs, tmp_path / "out", truncate_vocabulary=True, say=said.append)
     assert any("warning: the last 9 entries of the vocabulary are left out" in line for line in said)
     processor = Processor.load(tmp_path / "out")
-    kept = folders.tokenizer.vocab_size
+    kept = kosmos2_folders.tokenizer.vocab_size
     assert processor.tokenizer.vocab_size == processor.config.decoder.vocab_size == kept
     probes = make_probes(processor)
-    for one, other in zip(native_logits(folders.ours, probes), native_logits(tmp_path / "out", probes)):
+    for one, other in zip(native_logits(kosmos2_folders.ours, probes), native_logits(tmp_path / "out", probes)):
         torch.testing.assert_close(other, one[:, :kept], rtol=0, atol=1e-6)
         assert one.shape[1] == kept + 9
     with pytest.raises(UsageError, match="has none beyond `</line>`"):
@@ -232,10 +225,10 @@ def test_a_truncated_vocabulary_keeps_the_other_logits(folders: Folders, tmp_pat
     assert not (tmp_path / "twice").exists()
 
 
-def test_other_eps_and_gelu_towers_pass_too(folders: Folders, tmp_path: Path) -> None:
+def test_other_eps_and_gelu_towers_pass_too(kosmos2_folders: Folders, tmp_path: Path) -> None:
     write_kosmos2(
         tmp_path / "theirs",
-        folders.tokenizer,
+        kosmos2_folders.tokenizer,
         text={"layer_norm_eps": 1e-2},
         vision={"hidden_act": "gelu", "layer_norm_eps": 3e-2},
     )
@@ -252,17 +245,19 @@ def test_other_eps_and_gelu_towers_pass_too(folders: Folders, tmp_path: Path) ->
     assert sum(line.startswith("check:") for line in said) == 2
 
 
-def test_what_acts_in_training_or_generation_alone_is_told(folders: Folders, copy: Path, tmp_path: Path) -> None:
-    edit_json(copy / "config.json", lambda c: c["text_config"].update(layerdrop=0.1))
-    edit_json(copy / "generation_config.json", lambda c: c.update(no_repeat_ngram_size=3))
+def test_what_acts_in_training_or_generation_alone_is_told(
+    kosmos2_folders: Folders, kosmos2_copy: Path, tmp_path: Path
+) -> None:
+    edit_json(kosmos2_copy / "config.json", lambda c: c["text_config"].update(layerdrop=0.1))
+    edit_json(kosmos2_copy / "generation_config.json", lambda c: c.update(no_repeat_ngram_size=3))
     said: list[str] = []
-    import_kosmos2(copy, tmp_path / "out", say=said.append)
+    import_kosmos2(kosmos2_copy, tmp_path / "out", say=said.append)
     assert "note: layerdrop 0.1 acts in training only and is left out" in said
     assert any("no_repeat_ngram_size 3" in line for line in said)
 
 
 def test_the_random_model_has_no_neutral_parameter() -> None:
     """So that no test above passes by a norm's weight of 1 or a bias of 0."""
-    model = small_model(small_config(90))
+    model = small_model(small_kosmos2_config(90))
     assert all(parameter.std() > 0.01 for parameter in model.parameters())
     assert IMAGE_SIZE % 14 == 0

@@ -27,28 +27,16 @@ from tests.interop.kosmos2_folder import (
     Folders,
     edit_json,
     edit_weights,
-    make_folders,
     nothing_but,
 )
 from tests.model.tiny import tiny_config
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    return make_folders(tmp_path_factory.mktemp("kosmos2"))
-
-
-@pytest.fixture
-def copy(folders: Folders, tmp_path: Path) -> Path:
-    """The folder of transformers, to be changed."""
-    return Path(shutil.copytree(folders.theirs, tmp_path / "copy"))
-
-
-def test_shards_and_pickled_tensors_are_read_as_well(folders: Folders, tmp_path: Path) -> None:
-    model = Kosmos2ForConditionalGeneration.from_pretrained(folders.theirs)
-    want = (folders.ours / WEIGHTS).read_bytes()
+def test_shards_and_pickled_tensors_are_read_as_well(kosmos2_folders: Folders, tmp_path: Path) -> None:
+    model = Kosmos2ForConditionalGeneration.from_pretrained(kosmos2_folders.theirs)
+    want = (kosmos2_folders.ours / WEIGHTS).read_bytes()
     for name in ("shards", "bin"):
-        folder = Path(shutil.copytree(folders.theirs, tmp_path / name))
+        folder = Path(shutil.copytree(kosmos2_folders.theirs, tmp_path / name))
         (folder / WEIGHTS).unlink()
         if name == "shards":
             model.save_pretrained(folder, max_shard_size="60KB")
@@ -59,9 +47,9 @@ def test_shards_and_pickled_tensors_are_read_as_well(folders: Folders, tmp_path:
         assert (tmp_path / f"{name}-out" / WEIGHTS).read_bytes() == want
 
 
-def test_a_missing_shard_is_named(folders: Folders, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(folders.theirs, tmp_path / "shards"))
-    model = Kosmos2ForConditionalGeneration.from_pretrained(folders.theirs)
+def test_a_missing_shard_is_named(kosmos2_folders: Folders, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(kosmos2_folders.theirs, tmp_path / "shards"))
+    model = Kosmos2ForConditionalGeneration.from_pretrained(kosmos2_folders.theirs)
     (folder / WEIGHTS).unlink()
     model.save_pretrained(folder, max_shard_size="60KB")
     sorted(folder.glob("model-*.safetensors"))[1].unlink()
@@ -70,12 +58,12 @@ def test_a_missing_shard_is_named(folders: Folders, tmp_path: Path) -> None:
     assert nothing_but(tmp_path, "shards")
 
 
-def test_a_pickle_with_code_is_not_run(copy: Path, tmp_path: Path) -> None:
-    (copy / WEIGHTS).unlink()
+def test_a_pickle_with_code_is_not_run(kosmos2_copy: Path, tmp_path: Path) -> None:
+    (kosmos2_copy / WEIGHTS).unlink()
     marker = tmp_path / "ran"
-    torch.save({"x": _Touches(marker)}, copy / "pytorch_model.bin")
+    torch.save({"x": _Touches(marker)}, kosmos2_copy / "pytorch_model.bin")
     with pytest.raises(StorageError, match=r"pytorch_model.bin: cannot read the weights"):
-        import_kosmos2(copy, tmp_path / "out", say=lambda line: None)
+        import_kosmos2(kosmos2_copy, tmp_path / "out", say=lambda line: None)
     assert nothing_but(tmp_path, "copy")
 
 
@@ -89,25 +77,27 @@ class _Touches:
         return Path.touch, (self.path,)
 
 
-def test_half_precision_is_widened(copy: Path, tmp_path: Path) -> None:
+def test_half_precision_is_widened(kosmos2_copy: Path, tmp_path: Path) -> None:
     def halve(tensors: dict[str, Tensor]) -> None:
         tensors.update({name: tensor.half() for name, tensor in tensors.items()})
 
-    edit_weights(copy, halve)
-    import_kosmos2(copy, tmp_path / "out", say=lambda line: None)
+    edit_weights(kosmos2_copy, halve)
+    import_kosmos2(kosmos2_copy, tmp_path / "out", say=lambda line: None)
     stored = load_file(tmp_path / "out" / WEIGHTS)
     assert all(tensor.dtype == torch.float32 for tensor in stored.values())
-    assert torch.equal(stored["decoder.embedding.weight"], load_file(copy / WEIGHTS)[EMBEDDING].float())
+    assert torch.equal(stored["decoder.embedding.weight"], load_file(kosmos2_copy / WEIGHTS)[EMBEDDING].float())
 
 
-def test_stored_buffers_and_a_tied_head_are_left_out(folders: Folders, copy: Path, tmp_path: Path) -> None:
+def test_stored_buffers_and_a_tied_head_are_left_out(
+    kosmos2_folders: Folders, kosmos2_copy: Path, tmp_path: Path
+) -> None:
     def add(tensors: dict[str, Tensor]) -> None:
         tensors.update({name: torch.zeros(2) for name in BUFFERS})
         tensors[TIED_HEAD] = tensors[EMBEDDING].clone()
 
-    edit_weights(copy, add)
-    import_kosmos2(copy, tmp_path / "out", say=lambda line: None)
-    assert (tmp_path / "out" / WEIGHTS).read_bytes() == (folders.ours / WEIGHTS).read_bytes()
+    edit_weights(kosmos2_copy, add)
+    import_kosmos2(kosmos2_copy, tmp_path / "out", say=lambda line: None)
+    assert (tmp_path / "out" / WEIGHTS).read_bytes() == (kosmos2_folders.ours / WEIGHTS).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -130,36 +120,40 @@ def test_stored_buffers_and_a_tied_head_are_left_out(folders: Folders, copy: Pat
     ids=["missing", "unknown", "shape", "untied", "type"],
 )
 def test_weights_that_do_not_fit_are_refused(
-    edit: Callable[[dict[str, Tensor]], object], error: type[KosmosError], message: str, copy: Path, tmp_path: Path
+    edit: Callable[[dict[str, Tensor]], object],
+    error: type[KosmosError],
+    message: str,
+    kosmos2_copy: Path,
+    tmp_path: Path,
 ) -> None:
-    edit_weights(copy, edit)
+    edit_weights(kosmos2_copy, edit)
     with pytest.raises(error, match=message):
-        import_kosmos2(copy, tmp_path / "out", say=lambda line: None)
+        import_kosmos2(kosmos2_copy, tmp_path / "out", say=lambda line: None)
     assert nothing_but(tmp_path, "copy")
 
 
-def test_damaged_weights_and_damaged_configurations_are_named(copy: Path, tmp_path: Path) -> None:
-    data = (copy / WEIGHTS).read_bytes()
-    (copy / WEIGHTS).write_bytes(data[: len(data) // 2])
+def test_damaged_weights_and_damaged_configurations_are_named(kosmos2_copy: Path, tmp_path: Path) -> None:
+    data = (kosmos2_copy / WEIGHTS).read_bytes()
+    (kosmos2_copy / WEIGHTS).write_bytes(data[: len(data) // 2])
     with pytest.raises(StorageError, match=r"model.safetensors: cannot read the weights"):
-        import_kosmos2(copy, tmp_path / "out", say=lambda line: None)
-    (copy / WEIGHTS).unlink()
+        import_kosmos2(kosmos2_copy, tmp_path / "out", say=lambda line: None)
+    (kosmos2_copy / WEIGHTS).unlink()
     with pytest.raises(DataError, match=r"no weights here: neither model.safetensors, "):
-        import_kosmos2(copy, tmp_path / "out", say=lambda line: None)
-    edit_json(copy / "config.json", lambda c: c["text_config"].update(layers="two"))
+        import_kosmos2(kosmos2_copy, tmp_path / "out", say=lambda line: None)
+    edit_json(kosmos2_copy / "config.json", lambda c: c["text_config"].update(layers="two"))
     with pytest.raises(DataError, match=r"config.json: not a configuration of Kosmos-2"):
-        import_kosmos2(copy, tmp_path / "out", say=lambda line: None)
+        import_kosmos2(kosmos2_copy, tmp_path / "out", say=lambda line: None)
     assert nothing_but(tmp_path, "copy")
 
 
-def test_everything_that_ours_lacks_is_refused_at_once(copy: Path, tmp_path: Path) -> None:
+def test_everything_that_ours_lacks_is_refused_at_once(kosmos2_copy: Path, tmp_path: Path) -> None:
     def edit(config: dict[str, Any]) -> None:
         config["text_config"] |= {"activation_function": "relu", "scale_embedding": False, "pad_token_id": 5}
         config["vision_config"] |= {"hidden_act": "gelu_new", "num_channels": 4}
 
-    edit_json(copy / "config.json", edit)
+    edit_json(kosmos2_copy / "config.json", edit)
     with pytest.raises(ConfigError) as caught:
-        import_kosmos2(copy, tmp_path / "out", say=lambda line: None)
+        import_kosmos2(kosmos2_copy, tmp_path / "out", say=lambda line: None)
     message = str(caught.value)
     for reason in ("activation_function is 'relu'", "scale_embedding is False", "pad_token_id is 5", "'gelu_new'"):
         assert reason in message
@@ -196,19 +190,19 @@ def test_all_reasons_come_at_once() -> None:
     assert reasons_against_kosmos2(tiny_config(**{"decoder.position": "sinusoidal"})) == []
 
 
-def test_an_xpos_model_is_refused_and_leaves_nothing(folders: Folders, tmp_path: Path) -> None:
-    config = tiny_config(**{"decoder.vocab_size": folders.tokenizer.vocab_size})
-    Kosmos(config, random_vision=True).save_pretrained(tmp_path / "xpos", Processor(folders.tokenizer, config))
+def test_an_xpos_model_is_refused_and_leaves_nothing(kosmos2_folders: Folders, tmp_path: Path) -> None:
+    config = tiny_config(**{"decoder.vocab_size": kosmos2_folders.tokenizer.vocab_size})
+    Kosmos(config, random_vision=True).save_pretrained(tmp_path / "xpos", Processor(kosmos2_folders.tokenizer, config))
     with pytest.raises(ConfigError, match="decoder.position is xpos, Kosmos-2 adds sinusoidal positions and rotates"):
         export_kosmos2(tmp_path / "xpos", tmp_path / "out", say=lambda line: None)
     assert nothing_but(tmp_path, "xpos")
 
 
-def test_an_existing_folder_is_not_touched(folders: Folders, tmp_path: Path) -> None:
+def test_an_existing_folder_is_not_touched(kosmos2_folders: Folders, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "mine.txt").write_text("mine", encoding="utf-8")
-    for convert, source in ((import_kosmos2, folders.theirs), (export_kosmos2, folders.ours)):
+    for convert, source in ((import_kosmos2, kosmos2_folders.theirs), (export_kosmos2, kosmos2_folders.ours)):
         with pytest.raises(UsageError, match="out: exists already; choose another folder"):
             convert(source, out)
     assert [path.name for path in out.iterdir()] == ["mine.txt"]

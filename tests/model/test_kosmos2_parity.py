@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import Kosmos2Config, Kosmos2ForConditionalGeneration
+from transformers import Kosmos2ForConditionalGeneration
 
 from kosmos.batch import Batch
 from kosmos.interop.kosmos2.config import native_config
 from kosmos.interop.kosmos2.conversion import native_tensors
 from kosmos.interop.kosmos2.names import native_name
 from kosmos.model.kosmos import Kosmos
+from tests.model.their_configs import small_kosmos2_config
 from tests.model.tiny import NUM_LATENTS, SLOT_ID, loss, shake, tiny_batch
 
 TOLERANCE: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-5}
@@ -22,27 +23,7 @@ TOLERANCE: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-5}
 @pytest.fixture(scope="module")
 def pair() -> tuple[Kosmos, Kosmos2ForConditionalGeneration]:
     torch.manual_seed(0)
-    config = Kosmos2Config(
-        text_config={
-            "vocab_size": 120,
-            "max_position_embeddings": 64,
-            "embed_dim": 32,
-            "layers": 2,
-            "ffn_dim": 64,
-            "attention_heads": 4,
-            "dropout": 0.0,
-            "attention_dropout": 0.0,
-        },
-        vision_config={
-            "hidden_size": 24,
-            "intermediate_size": 48,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "image_size": 28,
-            "patch_size": 14,
-        },
-        latent_query_num=NUM_LATENTS,
-    )
+    config = small_kosmos2_config(120, NUM_LATENTS, text={"max_position_embeddings": 64})
     theirs = Kosmos2ForConditionalGeneration(config).eval()
     shake(theirs)
     ours = Kosmos(native_config(config, trainable="all")).eval()

@@ -19,28 +19,17 @@ from kosmos.config import VisionConfig
 from kosmos.errors import ConfigError, DataError, StorageError, UsageError
 from kosmos.model.clip_tower import ClipTower
 from kosmos.model.vision import build_vision, resolve_vision
+from tests.model.their_configs import small_clip_config
 from tests.model.tiny import shake
 
 SMALL = VisionConfig(image_size=28, hidden_size=24, num_layers=3, num_heads=4, ffn_size=48)
-
-
-def _their_config(activation: str = "quick_gelu") -> CLIPVisionConfig:
-    return CLIPVisionConfig(
-        hidden_size=24,
-        intermediate_size=48,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        image_size=28,
-        patch_size=14,
-        hidden_act=activation,
-    )
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of a vision tower alone."""
     torch.manual_seed(0)
-    theirs = CLIPVisionModel(_their_config())
+    theirs = CLIPVisionModel(small_clip_config())
     shake(theirs)
     made = tmp_path_factory.mktemp("clip") / "vision"
     theirs.save_pretrained(made)
@@ -54,7 +43,7 @@ def whole_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = CLIPTextConfig(
         hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, vocab_size=9
     )
-    theirs = CLIPModel(CLIPConfig(text_config=text.to_dict(), vision_config=_their_config("gelu").to_dict()))
+    theirs = CLIPModel(CLIPConfig(text_config=text.to_dict(), vision_config=small_clip_config("gelu").to_dict()))
     made = tmp_path_factory.mktemp("clip") / "whole"
     theirs.save_pretrained(made)
     return made
