@@ -24,29 +24,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks.data.measure import finish, table
 from benchmarks.inference.plain import Plain
-from kosmos.document import Document, End, Image, Segment, Text
+from benchmarks.inference.soak_comparison import TOLERANCE, Check, PlainComparison
+from benchmarks.inference.soak_requests import RandomRequests
+from kosmos.document import Document, Image
 from kosmos.errors import KosmosError
 from kosmos.inference.cache import Step
 from kosmos.inference.engine import Engine
 from kosmos.inference.generation import Decoding, Generation
 from kosmos.inference.prefix import Prefix
 from kosmos.processor import Processor
-from tests.inference.tiny import WORDS, tiny_model, tiny_tokenizer
+from tests.inference.tiny import tiny_model, tiny_tokenizer
 
 SLOTS = 12
 MAX_HELD = 4
-TOLERANCE = 1e-4  # of sums of log-probabilities, fp32
 # Growth of resident memory after the warm-up that is still called flat: the allocator's own coming and going.
 FLAT_BYTES = 8 << 20
-
-# A comparison with the plain path: what is wrong, an empty list if nothing.
-Check = Callable[[], list[str]]
 
 
 class Soak:
@@ -61,115 +58,42 @@ class Soak:
         )
         self.plain = Plain(model, processor, self.engine.max_length)
         self.random = random.Random(seed)
+        self.ask = RandomRequests(self.engine, self.random)
+        self.plainly = PlainComparison(processor, self.plain)
         self.held: list[tuple[Prefix, Generation]] = []
         self.counts: Counter[str] = Counter()
-        self.ties = 0
         self._fail_at: tuple[int, BaseException] | None = None
         # Every pass asks the pool for its columns, whether it reads a prompt or continues one.
         self._step = self.engine.pool.step
         self.engine.pool.step = self._step_that_may_fail  # type: ignore[method-assign]
 
-    # -- what is asked ---------------------------------------------------------------------------------------------
-
-    def document(self, most: int = 6) -> Document:
-        """Text, pictures old and new, closing tokens, nothing at all, in any order."""
-        return self._fitting(lambda: Document(*(self._segment() for _ in range(self.random.randint(0, most)))))
-
-    def _fitting(self, make: Callable[[], Document]) -> Document:
-        """One that leaves room for the longest answer asked for here."""
-        while self._length(document := make()) > self.engine.max_length - 40:
-            pass
-        return document
-
-    def _segment(self) -> Segment:
-        kind = self.random.random()
-        if kind < 0.25:
-            # Half of the pictures are of a few that come again; the caches see both.
-            number = self.random.randrange(8 if self.random.random() < 0.5 else 10**6)
-            generator = np.random.default_rng(number)
-            colour = generator.integers(0, 200, 3)
-            return Image((colour + generator.integers(0, 56, (16, 16, 3))).astype(np.uint8))
-        if kind < 0.32:
-            return End()
-        return Text(self.words(self.random.randint(0, 6)))
-
-    def words(self, count: int) -> str:
-        odd = ("<image>", "été", "猫", "\n", "x", "</s>")
-        return " ".join(self.random.choice(odd if self.random.random() < 0.1 else WORDS) for _ in range(count))
-
-    def long_document(self, num_tokens: int) -> Document:
-        """A prompt of exactly so many tokens."""
-        length = self._length(document := self.document(3))
-        while length < num_tokens:
-            document = document + End()  # a token each, whatever stands before it
-            length += 1
-            if num_tokens - length > 4 and self.random.random() < 0.5:
-                document = document + self.words(1)
-                length = self._length(document)
-        return document if length == num_tokens else Document(*[End()] * (num_tokens - 1))
-
-    def _length(self, document: Document) -> int:
-        return len(self.engine.processor.encode(document.unsupervised(), end=False))
-
-    def documents(self, most: int = 4) -> list[Document]:
-        """A few prompts; now and then they begin alike."""
-        count = self.random.randint(1, most)
-        if count > 1 and self.random.random() < 0.3:
-            shared = self._fitting(lambda: self.document(3) + self.words(20))
-            return [self._fitting(lambda: shared + self.words(self.random.randint(0, 2))) for _ in range(count)]
-        return [self.document() for _ in range(count)]
-
-    def decoding(self, **fixed: Any) -> Decoding:
-        new = self.random.randint(1, 12)
-        least = self.random.randint(0, new) if self.random.random() < 0.3 else 0
-        stop = (self.random.choice(WORDS),) if self.random.random() < 0.2 else ()
-        return Decoding(new, least, stop=stop, **fixed)
-
-    def drawing(self, num_results: int = 1) -> Decoding:
-        return self.decoding(
-            temperature=self.random.choice([0.3, 1.0, 2.0]),
-            top_k=self.random.choice([0, 1, 5]),
-            top_p=self.random.choice([1.0, 0.9, 0.5]),
-            seed=self.random.randrange(10**6),
-            num_results=num_results,
-        )
-
-    def beaming(self) -> Decoding:
-        beams = self.random.randint(2, 5)
-        return self.decoding(
-            num_beams=beams,
-            length_penalty=self.random.choice([-1.0, 0.0, 0.6, 1.0, 2.0]),
-            early_stopping=self.random.choice([False, True, "never"]),
-            num_results=self.random.randint(1, beams),
-        )
-
     # -- requests: each does one, and returns how to check it ------------------------------------------------------
 
     def greedy(self) -> Check:
-        documents = self.documents()
-        options = [self.decoding() for _ in documents]
+        documents = self.ask.documents()
+        options = [self.ask.decoding() for _ in documents]
         made = self.engine.generate(documents, options=options, batch_size=self.random.choice([None, 1, 2]))
-        return self._check_all(documents, options, made)
+        return self.plainly.check(documents, options, made)
 
     def draws(self) -> Check:
-        documents = self.documents(3)
-        options = [self.drawing(self.random.choice([1, 1, 3])) for _ in documents]
-        return self._check_all(documents, options, self.engine.generate(documents, options=options))
+        documents = self.ask.documents(3)
+        options = [self.ask.drawing(self.random.choice([1, 1, 3])) for _ in documents]
+        return self.plainly.check(documents, options, self.engine.generate(documents, options=options))
 
     def beams(self) -> Check:
-        documents = self.documents(3)
-        options = [self.beaming() for _ in documents]
-        return self._check_all(documents, options, self.engine.generate(documents, options=options))
+        documents = self.ask.documents(3)
+        options = [self.ask.beaming() for _ in documents]
+        return self.plainly.check(documents, options, self.engine.generate(documents, options=options))
 
     def mixed(self) -> Check:
         """Greedy, drawn and beams in one batch."""
-        documents = self.documents()
-        options = [self.random.choice([self.decoding, self.drawing, self.beaming])() for _ in documents]
-        return self._check_all(documents, options, self.engine.generate(documents, options=options))
+        documents = self.ask.documents()
+        options = [self.random.choice([self.ask.decoding, self.ask.drawing, self.ask.beaming])() for _ in documents]
+        return self.plainly.check(documents, options, self.engine.generate(documents, options=options))
 
     def names(self) -> Check:
-        documents = self.documents(2)
-        words = {self.words(self.random.randint(1, 3)).strip() for _ in range(self.random.randint(1, 8))}
+        documents = self.ask.documents(2)
+        words = {self.ask.words(self.random.randint(1, 3)).strip() for _ in range(self.random.randint(1, 8))}
         names = [" " + name for name in sorted(words - {""})] or [" red"]
         option = Decoding(
             num_beams=self.random.choice([1, 2, 5]), length_penalty=self.random.choice([0.0, 1.0]), num_results=1
@@ -180,14 +104,14 @@ class Soak:
             return [
                 wrong
                 for document, generation in zip(documents, made)
-                for wrong in self._compare_beams(document, option, generation, names)
+                for wrong in self.plainly.beams(document, option, generation, names)
             ]
 
         return check
 
     def candidates(self) -> Check:
-        documents = self.documents(3)
-        texts = [[" " + self.words(self.random.randint(0, 5)) for _ in range(self.random.randint(0, 4))]
+        documents = self.ask.documents(3)
+        texts = [[" " + self.ask.words(self.random.randint(0, 5)) for _ in range(self.random.randint(0, 4))]
                  for _ in documents]  # fmt: skip
         include_end = self.random.random() < 0.5
         made = self.engine.score(documents, texts, include_end=include_end)
@@ -205,8 +129,8 @@ class Soak:
 
     def stream(self) -> Check:
         """Half of them are left after a few pieces; the slot must come back all the same."""
-        document = self.document()
-        option = self.random.choice([self.decoding, self.drawing, self.beaming])()
+        document = self.ask.document()
+        option = self.random.choice([self.ask.decoding, self.ask.drawing, self.ask.beaming])()
         if option.num_results > 1:
             option = Decoding(option.max_new_tokens, num_beams=option.num_beams)
         left_after = self.random.randint(0, 3) if self.random.random() < 0.5 else None
@@ -223,7 +147,7 @@ class Soak:
 
         def check() -> list[str]:
             if option.num_beams > 1:
-                texts = [self._text(path.tokens, option) for path in self.plain.beams(document, option)[:1]]
+                texts = [self.plainly.text(path.tokens, option) for path in self.plain.beams(document, option)[:1]]
             else:
                 texts = [self.plain.continuation(document, option)[1]]
             whole = "".join(pieces)
@@ -234,7 +158,7 @@ class Soak:
 
     def fork(self) -> Check:
         """A copy goes on after the original is gone."""
-        document, option = self.document(), self.random.choice([self.decoding, self.beaming])()
+        document, option = self.ask.document(), self.random.choice([self.ask.decoding, self.ask.beaming])()
         prefix = self.engine.prefill(document)
         copy = prefix.fork()
         if self.random.random() < 0.5:
@@ -242,13 +166,17 @@ class Soak:
         made = self.engine.decode([copy], [option])[0]
         prefix.free()
         del copy  # not freed: dropping it must do
-        return self._check_all([document], [option], [made])
+        return self.plainly.check([document], [option], [made])
 
     def reread(self) -> Check:
         """As a conversation: the next prompt has most of the last one in front, or nothing."""
-        first = self.document()
-        option = self.random.choice([self.decoding, self.drawing, self.beaming])()
-        second = self.document() if self.random.random() < 0.2 else self._fitting(lambda: first + self.document(1))
+        first = self.ask.document()
+        option = self.random.choice([self.ask.decoding, self.ask.drawing, self.ask.beaming])()
+        second = (
+            self.ask.document()
+            if self.random.random() < 0.2
+            else self.ask.fitting(lambda: first + self.ask.document(1))
+        )
         if self.random.random() < 0.2:
             first, second = second, first
         take = self.random.random() < 0.5
@@ -258,17 +186,17 @@ class Soak:
         made = self.engine.decode(prefixes, [option] * len(prefixes))
         for prefix in (old, new):
             prefix.free()
-        return self._check_all(documents, [option] * len(documents), made)
+        return self.plainly.check(documents, [option] * len(documents), made)
 
     def hold(self) -> Check:
         """Keep a prefix over the next requests, or look whether one kept before is as it was."""
         if len(self.held) < MAX_HELD and self.random.random() < 0.6:
-            document = self.document()
+            document = self.ask.document()
             prefix = self.engine.prefill(document)
             option = Decoding(8)
             made = prefix.greedy(8)
             self.held.append((prefix, made))
-            return self._check_all([document], [option], [made])
+            return self.plainly.check([document], [option], [made])
         if not self.held:
             return list
         prefix, before = self.held.pop(self.random.randrange(len(self.held)))
@@ -282,17 +210,17 @@ class Soak:
     def at_the_limit(self) -> Check:
         """Prompts that leave room for one token or a few."""
         room = self.random.choice([1, 1, 2, 5])
-        document = self.long_document(self.engine.max_length - room)
-        option = self.random.choice([self.decoding, self.drawing, self.beaming])()
+        document = self.ask.long_document(self.engine.max_length - room)
+        option = self.random.choice([self.ask.decoding, self.ask.drawing, self.ask.beaming])()
         made = self.engine.generate([document], options=option)
         longest = max(len(generation.token_ids) for generation in made[0].all)
         assert longest <= room, f"{longest} tokens where {room} fit"
-        return self._check_all([document], [option], made)
+        return self.plainly.check([document], [option], made)
 
     def broken(self) -> Check:
         """Requests that must raise one line and leave nothing behind."""
-        engine, good = self.engine, self.document()
-        long = self.long_document(engine.max_length)
+        engine, good = self.engine, self.ask.document()
+        long = self.ask.long_document(engine.max_length)
         requests: list[Callable[[], object]] = [
             lambda: engine.generate([good, long]),
             lambda: engine.prefill(long),
@@ -317,12 +245,12 @@ class Soak:
         raise AssertionError(f"broken request {asked} did not raise")
 
     def _broken_after_prefill(self) -> None:
-        with self.engine.prefill(self.document()) as prefix:
+        with self.engine.prefill(self.ask.document()) as prefix:
             match self.random.randrange(4):
                 case 0:
                     self.engine.decode([prefix, prefix], [Decoding(3)] * 2)
                 case 1:
-                    prefix.reread(self.long_document(self.engine.max_length), take=True)
+                    prefix.reread(self.ask.long_document(self.engine.max_length), take=True)
                 case 2:
                     prefix.score([" " + "house " * 200])
                 case _:
@@ -331,8 +259,8 @@ class Soak:
 
     def failing(self) -> Check:
         """A step fails inside: out of memory must halve the batch and go on, anything else must come out."""
-        documents = self.documents()
-        option = self.random.choice([self.decoding, self.drawing, self.beaming])()
+        documents = self.ask.documents()
+        option = self.random.choice([self.ask.decoding, self.ask.drawing, self.ask.beaming])()
         error = self.random.choice([
             torch.OutOfMemoryError("made up"), RuntimeError("made up: a kernel"), KeyboardInterrupt("made up"),
         ])  # fmt: skip
@@ -344,7 +272,7 @@ class Soak:
                     return list
                 raise
         assert not failed or isinstance(error, torch.OutOfMemoryError), f"{error!r} was swallowed"
-        return self._check_all(documents, [option] * len(documents), made)
+        return self.plainly.check(documents, [option] * len(documents), made)
 
     @contextmanager
     def _failing(self, after: int, error: BaseException) -> Iterator[list[bool]]:
@@ -364,76 +292,6 @@ class Soak:
                 self._failed.append(True)
                 raise error
         return self._step(handles, num_tokens, starts, uniform)
-
-    # -- comparisons -----------------------------------------------------------------------------------------------
-
-    def _check_all(
-        self, documents: Sequence[Document], options: Sequence[Decoding], made: Sequence[Generation]
-    ) -> Check:
-        def check() -> list[str]:
-            wrong: list[str] = []
-            for document, option, generation in zip(documents, options, made, strict=True):
-                compare = self._compare_beams if option.num_beams > 1 else self._compare_paths
-                wrong += compare(document, option, generation)
-            return wrong
-
-        return check
-
-    def _compare_paths(self, document: Document, option: Decoding, made: Generation) -> list[str]:
-        wrong = []
-        assert len(made.all) == option.num_results
-        for draw, generation in enumerate(made.all):
-            tokens, text = self.plain.continuation(document, option, draw)
-            ours = list(generation.token_ids)
-            if ours != tokens:
-                if option.temperature == 0 and self._is_tie(document, ours, tokens):
-                    self.ties += 1
-                    continue
-                wrong.append(f"{document} with {option}, draw {draw}: {ours}, not {tokens}")
-            elif generation.text != text:
-                wrong.append(f"{document} with {option}, draw {draw}: {generation.text!r}, not {text!r}")
-            wrong += self._compare_sum(document, generation)
-        return wrong
-
-    def _is_tie(self, document: Document, ours: list[int], plain: list[int]) -> bool:
-        place = next((i for i, (a, b) in enumerate(zip(ours, plain)) if a != b), None)
-        if place is None:
-            return False
-        logits = self.plain.logits(document, plain[:place])
-        return abs(float(logits[ours[place]] - logits[plain[place]])) < TOLERANCE
-
-    def _compare_sum(self, document: Document, made: Generation) -> list[str]:
-        expected = self.plain.sum_of(document, made.token_ids)
-        if abs(expected - sum(made.log_probs)) <= TOLERANCE:
-            return []
-        return [f"log-probs of {made.token_ids} behind {document} sum to {sum(made.log_probs)}, not {expected}"]
-
-    def _compare_beams(
-        self, document: Document, option: Decoding, made: Generation, names: Sequence[str] | None = None
-    ) -> list[str]:
-        paths = self.plain.beams(document, option, names)
-        if len(paths) != len(made.all):
-            return [f"{document} with {option}: {len(made.all)} results, not {len(paths)}"]
-        wrong: list[str] = []
-        for path, generation in zip(paths, made.all):
-            close = abs(path.score - generation.score) <= TOLERANCE
-            if path.tokens != generation.token_ids:
-                if close:
-                    self.ties += 1
-                    continue
-                wrong.append(f"{document} with {option}: {generation.token_ids}, not {path.tokens}")
-            elif not close:
-                wrong.append(f"{document} with {option}: score {generation.score}, not {path.score}")
-            elif names is None and generation.text != self._text(path.tokens, option):
-                wrong.append(f"{document} with {option}: {generation.text!r}, not {self._text(path.tokens, option)!r}")
-            elif names is not None and generation.text not in {name.strip() for name in names}:
-                wrong.append(f"{document}: {generation.text!r} is none of the names")
-            wrong += self._compare_sum(document, generation)
-        return wrong
-
-    def _text(self, tokens: Sequence[int], option: Decoding) -> str:
-        stopped = self.plain.stop(option, tokens)
-        return self.engine.processor.decode(tokens) if stopped is None else stopped
 
     # -- memory ----------------------------------------------------------------------------------------------------
 
@@ -493,7 +351,7 @@ def run(soak: Soak, requests: int, every: int) -> dict[str, Any]:
     for prefix, _ in soak.held:
         prefix.free()
     soak.held.clear()
-    return {"counts": dict(soak.counts), "compared": dict(compared), "wrong": wrong, "ties": soak.ties,
+    return {"counts": dict(soak.counts), "compared": dict(compared), "wrong": wrong, "ties": soak.plainly.ties,
             "memory": measured, "free_slots": soak.engine.pool.num_free}  # fmt: skip
 
 
@@ -525,7 +383,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     rows = [{"request": name, "count": count, "compared": result["compared"].get(name, 0)}
             for name, count in result["counts"].items()]  # fmt: skip
     print(table(rows, ["request", "count", "compared"]))
-    print(f"wrong {len(result['wrong'])}, ties {soak.ties}, free slots {result['free_slots']} of {SLOTS}, resident "
+    print(f"wrong {len(result['wrong'])}, ties {result['ties']}, free slots {result['free_slots']} of {SLOTS}, resident "
           f"{after_warm_up['resident'] >> 10} kB after a quarter, {last['resident'] >> 10} kB at the end")  # fmt: skip
     for text in result["wrong"][:20]:
         print(text)
