@@ -383,8 +383,11 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     rows = [{"request": name, "count": count, "compared": result["compared"].get(name, 0)}
             for name, count in result["counts"].items()]  # fmt: skip
     print(table(rows, ["request", "count", "compared"]))
-    print(f"wrong {len(result['wrong'])}, ties {result['ties']}, free slots {result['free_slots']} of {SLOTS}, resident "
-          f"{after_warm_up['resident'] >> 10} kB after a quarter, {last['resident'] >> 10} kB at the end")  # fmt: skip
+    quarter, end = (f"{row['resident'] >> 10} kB" for row in (after_warm_up, last))
+    print(
+        f"wrong {len(result['wrong'])}, ties {result['ties']}, free slots {result['free_slots']} of {SLOTS}, ", end=""
+    )
+    print(f"resident {quarter} after a quarter, {end} at the end")
     for text in result["wrong"][:20]:
         print(text)
     finish("inference.soak", {"requests": args.requests, "seed": args.seed, "positions": args.positions, **result})
